@@ -1,0 +1,22 @@
+/* Host-side packed micro-batches (contract 2), built from a data set into buffers made once. */
+#ifndef RT_DATA_BATCH_H
+#define RT_DATA_BATCH_H
+#include "dataset.h"
+#include <rectrain/types.h>
+
+typedef struct {
+    rt_batch batch; /* pointers into this struct's own memory */
+    int max_tokens, max_seqs;
+    void *memory;
+    size_t bytes;
+    int32_t *counts; /* scratch of the index sort */
+} rt_batch_buffer;
+
+rt_status rt_batch_buffer_new(int max_tokens, int max_seqs, rt_batch_buffer *out);
+void rt_batch_buffer_free(rt_batch_buffer *buffer);
+/* Fills from rows[0..n): ids, positions, types, cu_seqlens (padded to max_seqs), labels (0 without), example_id = row,
+ * row_scale[i] = scales ? scales[i] : 0, sorted_tokens when `with_index`. RT_EINTERNAL if it does not fit. */
+rt_status rt_batch_fill(rt_batch_buffer *buffer, const rt_dataset *ds, const uint32_t *rows, int n, const float *scales,
+                        bool with_index);
+
+#endif

@@ -1,0 +1,68 @@
+/* A labelled data set: tokenised once into a cache file that is memory-mapped from then on. */
+#ifndef RT_DATA_DATASET_H
+#define RT_DATA_DATASET_H
+#include "../base/log.h"
+#include "../text/tokenizer.h"
+#include "table.h"
+
+/* Where a run's data are and what their columns mean; strings are borrowed. NULL or "" column: none. */
+typedef struct {
+    const char *const *files;   /* already expanded, in order */
+    int n_files;
+    rt_table_format format;
+    rt_quoting quoting;
+    const char *text_a, *text_b; /* column names or templates "{brand} {title}" */
+    const char *label, *group, *weight, *user, *item, *time;
+    const char *const *labels;  /* names in order of the values 0, 1, ... */
+    int n_labels;               /* 1: one label, values 0 and 1 */
+    bool need_label;            /* false for predict */
+    rt_encode_options encode;
+    bool skip_bad_rows;         /* on_bad_row = skip */
+    int threads;                /* 0: all */
+    const char *cache_folder;   /* NULL: tokenise in memory, keep nothing */
+} rt_data_spec;
+
+typedef struct {
+    uint64_t rows, bad_rows, tokens /* real, [CLS] and [SEP] counted */, truncated, empty_a, empty_b, special_split, invalid_utf8, unknown;
+    uint64_t label_counts[2];   /* rows of label 0, and of any other */
+    int max_len;
+    double mean_len, click_rate; /* share of rows whose label is > 0 */
+    bool from_cache;
+    double seconds;             /* to open or make */
+} rt_data_stats;
+
+typedef struct rt_dataset rt_dataset;
+
+/* Progress of a long tokenisation; may return true to ask for an end (a signal): then RT_ESTOPPED. */
+typedef bool (*rt_progress)(void *context, uint64_t done_bytes, uint64_t all_bytes, uint64_t rows);
+
+/* Opens the cache whose key fits (contract 7), or makes it (temporary name, fsync, rename), with all threads. A bad row
+ * stops with file, line, column, what was found and what is accepted (RT_EDATA), or is counted. A damaged cache is
+ * remade with a warning. More than 2^32 - 1 rows: RT_EDATA. Optional columns (group, weight, user, item, time) that the
+ * file lacks are left out with a warning. */
+rt_status rt_dataset_open(const rt_data_spec *spec, const rt_tokenizer *tok, rt_log *log, rt_progress progress,
+                          void *context, rt_dataset **out);
+void rt_dataset_close(rt_dataset *ds);
+
+const rt_data_stats *rt_dataset_stats(const rt_dataset *ds);
+uint32_t rt_dataset_rows(const rt_dataset *ds);
+const int32_t *rt_dataset_labels(const rt_dataset *ds);   /* [rows]; NULL without */
+const float *rt_dataset_weights(const rt_dataset *ds);    /* [rows]; NULL without */
+const uint16_t *rt_dataset_lengths(const rt_dataset *ds); /* [rows] tokens, [CLS] and [SEP] counted */
+/* Group number of each row, 0, 1, ... in order of first appearance; NULL without a group column. */
+const uint32_t *rt_dataset_groups(const rt_dataset *ds);
+uint32_t rt_dataset_group_count(const rt_dataset *ds);
+/* Copies a row's ids to ids[length]; *split: index of the first token of type 1. */
+void rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, int *split);
+/* Digest of the content that matters to a run: rows, tokens, labels, weights, groups. */
+rt_digest128 rt_dataset_digest(const rt_dataset *ds);
+/* Rows of `other` whose (text_a, text_b) tokens also stand in `ds`, and shared user and item values, for the data check. */
+typedef struct {
+    uint64_t rows, users, items;
+    bool has_users, has_items;
+} rt_data_overlap;
+rt_status rt_dataset_overlap(const rt_dataset *ds, const rt_dataset *other, rt_data_overlap *out);
+/* Groups whose rows all have one class. */
+uint32_t rt_dataset_one_class_groups(const rt_dataset *ds);
+
+#endif

@@ -1,0 +1,38 @@
+/* What a run leaves for people and tools to look at: live progress, metrics.jsonl, TensorBoard, an HTML page. */
+#ifndef RT_TRACK_TRACK_H
+#define RT_TRACK_TRACK_H
+#include "../base/log.h"
+#include "../base/status.h"
+#include "../base/text.h"
+#include <stdint.h>
+
+/* --- progress: one live line on a terminal; elsewhere one whole line every `every` seconds, never "\r", never silence */
+typedef struct rt_progress_line rt_progress_line;
+rt_progress_line *rt_progress_line_new(FILE *stream, bool terminal, double every, rt_log *log);
+/* `text` is the line without newline; drawn at most 10 times a second on a terminal. */
+void rt_progress_line_update(rt_progress_line *line, const char *text);
+void rt_progress_line_end(rt_progress_line *line); /* clears it on a terminal */
+void rt_progress_line_free(rt_progress_line *line);
+/* "[#####.....]" of the given width. */
+void rt_progress_bar(double share, int width, rt_text *out);
+
+/* --- metrics.jsonl: appended line by line, flushed; a failed write is RT_EIO */
+typedef struct rt_jsonl rt_jsonl;
+rt_status rt_jsonl_open(const char *path, rt_jsonl **out);
+rt_status rt_jsonl_write(rt_jsonl *file, const char *object); /* one JSON object without newline */
+void rt_jsonl_close(rt_jsonl *file);
+/* Cuts a metrics.jsonl back for a resume: keeps lines whose "step" is not beyond `step`; with drop_eval_at also eval
+ * lines of exactly that step go. Atomic. A missing file is fine. */
+rt_status rt_jsonl_cut(const char *path, uint64_t step, bool drop_eval_at);
+
+/* --- TensorBoard event file (cli facts): scalars */
+typedef struct rt_tensorboard rt_tensorboard;
+rt_status rt_tensorboard_open(const char *folder, rt_tensorboard **out);
+rt_status rt_tensorboard_scalar(rt_tensorboard *tb, const char *tag, uint64_t step, double wall_time, float value);
+void rt_tensorboard_close(rt_tensorboard *tb);
+
+/* --- report.html: self-contained page with inline SVG plots of metrics.jsonl (loss, lr, grad_norm, eval metrics) and
+ * the text reports. */
+rt_status rt_html_write(const char *path, const char *title, const char *metrics_jsonl_path, const char *report_text);
+
+#endif
