@@ -1,0 +1,49 @@
+/* What every subcommand gets: parsed flags, the log, checked output. src/cli alone may exit(); commands still return an
+ * rt_status after rt_fail(), and main prints the message and turns it into the exit code. */
+#ifndef RT_CLI_CLI_H
+#define RT_CLI_CLI_H
+#include "../base/log.h"
+#include "../base/status.h"
+#include "../config/config.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct rt_cli {
+    rt_log *log;         /* stderr */
+    const char *program; /* argv[0] */
+    const char *command; /* "train", "eval", ... */
+    char **argv;         /* the whole command line, for the log */
+    int argc;
+    const char *const *environment;
+
+    /* flags of every command */
+    const char **sets; /* [n_sets] of --set */
+    int n_sets;
+    bool quiet, no_color;
+    int verbose;   /* number of -v */
+    bool color;    /* stderr may be coloured: NO_COLOR, TERM=dumb, not a terminal, --no-color looked at */
+    bool terminal; /* stderr is a terminal: progress may redraw in place */
+
+    /* flags of some; NULL, false or -1 where not given. args.c holds the table of which command takes which */
+    const char *config, *checkpoint, *data, *output, *format, *from, *to, *check, *vocab, *file /* verify's argument */;
+    bool dry_run, json, logits, cased, defaults, tune, force;
+    int64_t max_length, seed, users;
+} rt_cli;
+
+typedef rt_status (*rt_command)(rt_cli *cli);
+rt_status rt_cmd_train(rt_cli *cli), rt_cmd_eval(rt_cli *cli), rt_cmd_predict(rt_cli *cli);
+rt_status rt_cmd_convert(rt_cli *cli), rt_cmd_export(rt_cli *cli), rt_cmd_tokenize(rt_cli *cli);
+rt_status rt_cmd_example(rt_cli *cli), rt_cmd_verify(rt_cli *cli), rt_cmd_config(rt_cli *cli);
+rt_status rt_cmd_doctor(rt_cli *cli);
+
+/* Loads the configuration of this command line: --config, --set, environment; `stored` (may be NULL) is a checkpoint's
+ * /config.ini, `stored_name` its name for messages. */
+rt_status rt_cli_config(rt_cli *cli, const char *stored, size_t stored_size, const char *stored_name, rt_config **out);
+
+/* Results: to stdout, buffered. A failed write (full disk, closed pipe) is RT_EIO; rt_cli_flush must be the last call
+ * of a command that wrote (main calls it again, and reports what is left). */
+rt_status rt_cli_write(const void *bytes, size_t size);
+rt_status rt_cli_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+rt_status rt_cli_flush(void);
+
+#endif
