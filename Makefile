@@ -1,0 +1,210 @@
+# rectrain: builds the program, its library and its tests. Sources are found by wildcard; nothing is listed twice.
+# Variables: CC, BUILD (folder of everything made), PREFIX, DESTDIR, EXTRA_CFLAGS, EXTRA_LDFLAGS, JOBS.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+AR ?= ar
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
+
+MODULES := base config text data model objective train eval checkpoint comm track
+LONELY := help clean quickstart test test-long deps asan fuzz format lint
+BUILDING := $(filter-out $(LONELY),$(or $(MAKECMDGOALS),all))
+
+# --- what there is to build with: probed once, and again when the key changes --------------------------------------
+ifneq ($(BUILDING),)
+PROBE_KEY := $(CC)|$(EXTRA_CFLAGS)|$(EXTRA_LDFLAGS)|$(PKG_CONFIG_PATH)|$(shell cksum < mk/probe.sh)
+$(shell PKG_CONFIG='$(PKG_CONFIG)' sh mk/probe.sh $(BUILD)/found.mk '$(PROBE_KEY)' $(CC) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS))
+include $(BUILD)/found.mk
+ifneq ($(strip $(RT_MISSING)),)
+$(error missing: $(strip $(RT_MISSING)). Install what is missing with tools/install_deps.sh)
+endif
+endif
+
+# --- flags ---------------------------------------------------------------------------------------------------------
+OPT ?= -O2
+HARDEN ?= -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(RT_FORTIFY)
+WARN := -Wall -Wextra -Werror
+CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE $(OPT) -g $(WARN) -fPIC -fno-semantic-interposition $(HARDEN) -fopenmp \
+    -Iinclude $(RT_CFLAGS) $(EXTRA_CFLAGS)
+# Never -Ofast or -ffast-math: they make comparisons with NaN lie. These three flags keep NaN and infinity as they are.
+KERNEL_FLAGS := $(if $(filter -O2,$(OPT)),-O3) -fno-math-errno -fno-trapping-math -ffp-contract=fast -Isrc
+LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now -Wl,--as-needed -fopenmp $(EXTRA_LDFLAGS)
+LIBS_ALL = $(RT_LIBS) -ldl -lm -lpthread
+MARCH_generic := $(if $(filter v2,$(RT_ISAS)),-march=x86-64)
+MARCH_v2 := -march=x86-64-v2
+MARCH_v3 := -march=x86-64-v3
+MARCH_v4 := -march=x86-64-v4
+
+# A changed flag rebuilds everything: each object depends on this stamp, which is rewritten only when its text differs.
+ifneq ($(BUILDING),)
+SETTINGS := $(CC)|$(AR)|$(CFLAGS_ALL)|$(KERNEL_FLAGS)|$(RT_ISAS)|$(LDFLAGS_ALL)|$(LIBS_ALL)
+ifneq ($(file <$(BUILD)/settings),$(SETTINGS))
+$(shell mkdir -p $(BUILD))
+$(file >$(BUILD)/settings,$(SETTINGS))
+endif
+endif
+STAMP := $(BUILD)/settings
+
+# --- the modules and the kernels -----------------------------------------------------------------------------------
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+archive = $(patsubst %,$(BUILD)/mod/%.a,$(1))
+
+define module_rules
+OBJ_$(1) := $(call objects,$(sort $(wildcard src/$(1)/*.c)))
+$(call archive,$(1)): $$(OBJ_$(1)) $(STAMP)
+.PHONY: mod-$(1)
+mod-$(1): $(call archive,$(1))
+endef
+$(foreach m,$(MODULES) cli,$(eval $(call module_rules,$(m))))
+
+KERNEL_SOURCES := $(sort $(wildcard kernels/cpu/*.c))
+OP_SOURCES := $(sort $(wildcard kernels/cpu/ops/*.c))
+OBJ_kernels := $(call objects,$(KERNEL_SOURCES))
+$(OBJ_kernels): MODULE_FLAGS = $(KERNEL_FLAGS)
+
+define op_rules
+OBJ_kernels += $(patsubst kernels/cpu/ops/%.c,$(BUILD)/obj/ops/%.$(1).$(2).o,$(OP_SOURCES))
+$(BUILD)/obj/ops/%.$(1).$(2).o: kernels/cpu/ops/%.c $(STAMP)
+	@mkdir -p $$(@D)
+	@echo "  CC    $$< ($(1), $(2))"
+	@$$(CC) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(MARCH_$(1)) -DRT_ISA_NAME=$(1) -DRT_BF16=$(if $(filter bf16,$(2)),1,0) \
+	    -MMD -MP -c $$< -o $$@
+endef
+$(foreach i,$(RT_ISAS),$(foreach d,f32 bf16,$(eval $(call op_rules,$(i),$(d)))))
+$(call archive,kernels): $(OBJ_kernels) $(STAMP)
+.PHONY: mod-kernels
+mod-kernels: $(call archive,kernels)
+
+$(BUILD)/obj/%.o: %.c $(STAMP)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS_ALL) $(MODULE_FLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/mod/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	@$(AR) rcs $@ $(filter %.o,$^)
+
+LIBRARY := $(BUILD)/librectrain.a
+OBJ_library := $(foreach m,$(MODULES) kernels,$(OBJ_$(m)))
+$(LIBRARY): $(OBJ_library) $(STAMP)
+	@rm -f $@
+	@echo "  AR    $@"
+	@$(AR) rcs $@ $(filter %.o,$^)
+
+PROGRAM := $(if $(wildcard src/cli/main.c),$(BUILD)/rectrain)
+$(BUILD)/rectrain: $(OBJ_cli) $(LIBRARY) $(STAMP)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) -rdynamic $(OBJ_cli) $(LIBRARY) $(LIBS_ALL) -o $@
+
+# --- tests: one program a file, linked with its module and the modules that this may depend on --------------------
+LINK_base := base
+LINK_config := config base
+LINK_comm := comm base
+LINK_track := track base
+LINK_text := text base
+LINK_data := data text base
+LINK_kernels := kernels base
+LINK_model := model kernels base
+LINK_objective := objective model kernels base
+LINK_checkpoint := checkpoint model text kernels base
+LINK_eval := eval objective model data comm text kernels base
+LINK_train := train objective model data comm text kernels base
+
+TEST_MODULES := $(MODULES) kernels integration
+OBJ_support := $(call objects,$(sort $(wildcard tests/support/*.c)))
+$(BUILD)/test/support.a: $(OBJ_support) $(STAMP)
+	@mkdir -p $(@D)
+	@rm -f $@
+	@$(AR) rcs $@ $(filter %.o,$^)
+
+define test_rules
+TESTS_$(1) := $(patsubst tests/%.c,$(BUILD)/test/%,$(sort $(wildcard tests/$(1)/test_*.c)))
+TESTS += $$(TESTS_$(1))
+ARCHIVES_$(1) := $(if $(filter integration,$(1)),$(LIBRARY),$(call archive,$(LINK_$(1))))
+$$(TESTS_$(1)): $(BUILD)/test/%: $(BUILD)/obj/tests/%.o $(BUILD)/test/support.a $$(ARCHIVES_$(1)) $(STAMP)
+	@mkdir -p $$(@D)
+	@echo "  LINK  $$@"
+	@$$(CC) $$(LDFLAGS_ALL) $$< $(BUILD)/test/support.a $$(ARCHIVES_$(1)) $$(RT_CMOCKA) $$(LIBS_ALL) -o $$@
+.PHONY: test-$(1)
+test-$(1): $$(TESTS_$(1)) $(if $(filter integration,$(1)),$(PROGRAM))
+	@BUILD=$(BUILD) tests/support/run.sh $$(TESTS_$(1))
+endef
+TESTS :=
+$(foreach m,$(TEST_MODULES),$(eval $(call test_rules,$(m))))
+$(BUILD)/obj/tests/%.o: MODULE_FLAGS = -Isrc -I.
+
+TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
+CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
+
+.PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan fuzz bench lint format \
+    install clean FORCE
+
+all: $(PROGRAM) $(LIBRARY) ## build everything: build/rectrain and build/librectrain.a (the default)
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z<>-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
+
+deps: ## install the packages that are missing (apt; asks for sudo only when not root)
+	@tools/install_deps.sh test
+
+quickstart: ## from nothing to a trained model: install, build, example shop, real checkpoint, training, reports
+	@MAKE='$(MAKE)' BUILD=$(BUILD) tools/quickstart.sh
+
+test: ## install what is missing, build, run every test; the last line counts them
+	@tools/install_deps.sh test
+	@$(MAKE) --no-print-directory test-run
+
+test-<module>: ## the tests of one module: test-base, test-text, ..., test-integration, test-cli, test-tree
+mod-<module>: ## build one module's archive: mod-base, mod-text, ...
+
+test-programs: $(TESTS)
+
+test-run: all test-programs
+	@BUILD=$(BUILD) tests/support/run.sh $(TREE_TESTS) $(TESTS) $(CLI_TESTS)
+
+test-cli: all
+	@BUILD=$(BUILD) tests/support/run.sh $(CLI_TESTS)
+
+test-tree: $(BUILD)/found.mk
+	@BUILD=$(BUILD) tests/support/run.sh $(TREE_TESTS)
+
+test-long: ## make test in its longer forms (RECTRAIN_LONG_TESTS=1)
+	@tools/install_deps.sh test
+	@RECTRAIN_LONG_TESTS=1 $(MAKE) --no-print-directory test-run
+
+asan: ## every unit test under the address and undefined-behaviour sanitizers, in build/asan
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT=-O1 HARDEN= \
+	    EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
+	    EXTRA_LDFLAGS='-fsanitize=address,undefined' asan-run
+.PHONY: asan-run
+asan-run: test-programs
+	@BUILD=$(BUILD) OMP_NUM_THREADS=2 tests/support/run.sh $(TESTS)
+
+bench: all ## time the program's pieces on this machine (nothing is judged)
+	@if [ -x tools/bench.sh ]; then BUILD=$(BUILD) tools/bench.sh; else echo "no benchmarks yet: tools/bench.sh"; fi
+
+lint: ## cppcheck, clang with -Werror, clang-format --dry-run
+	@tools/lint.sh
+
+format: ## clang-format every C file in place
+	@find src include kernels tests \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 clang-format -i
+
+install: all ## copy program, configs, library and headers to $(DESTDIR)$(PREFIX)
+	@BUILD=$(BUILD) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh mk/install.sh
+
+clean: ## remove everything that was made
+	rm -rf $(BUILD)
+
+-include $(foreach o,$(OBJ_library) $(OBJ_cli) $(OBJ_support) $(patsubst $(BUILD)/test/%,$(BUILD)/obj/tests/%.o,$(TESTS)),$(o:.o=.d))
