@@ -209,6 +209,7 @@ struct rt_backend {
     const char *name;        /* "cpu", "cuda" */
     rt_precision precision;
     rt_dtype act;            /* dtype of activations */
+    bool host_memory;        /* backend memory is host memory (the CPU): callers may read and write it directly */
     char description[192];   /* for the log's first line: device, instruction level, why this precision */
 
     /* Memory. alloc gives zeroed memory, aligned to 256 bytes; RT_ENOMEM names `what`. */

@@ -11,14 +11,14 @@ typedef enum { RT_POOL_CLS, RT_POOL_MEAN } rt_pooling;
 #define RT_MAX_LABELS 1024
 
 typedef struct {
-    int hidden, layers, heads, ffn;             /* hidden_size, num_hidden_layers, num_attention_heads, intermediate_size */
-    int vocab, max_positions, type_vocab;       /* vocab_size, max_position_embeddings, type_vocab_size */
+    int hidden, layers, heads, ffn;       /* hidden_size, num_hidden_layers, num_attention_heads, intermediate_size */
+    int vocab, max_positions, type_vocab; /* vocab_size, max_position_embeddings, type_vocab_size */
     float layer_norm_eps, initializer_range;
-    float dropout;                              /* hidden_dropout_prob */
-    float attention_dropout;                    /* attention_probs_dropout_prob */
-    float head_dropout;                         /* classifier_dropout; negative: null, dropout's */
+    float dropout;           /* hidden_dropout_prob */
+    float attention_dropout; /* attention_probs_dropout_prob */
+    float head_dropout;      /* classifier_dropout; negative: null, dropout's */
     rt_pooling pooling;
-    int labels;                                 /* K; 0: no head */
+    int labels; /* K; 0: no head */
 } rt_bert;
 
 /* BertConfig's defaults (Devlin et al. 2018: 12 x 768, eps 1e-12, range 0.02, dropout 0.1), vocabulary and labels 0. */

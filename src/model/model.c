@@ -1,0 +1,159 @@
+#include "model.h"
+#include <stdlib.h>
+#include <string.h>
+
+static rt_status take(rt_model *model, size_t n, size_t size, const char *what, void *out) {
+    void *memory = NULL;
+    RT_TRY(model->be->alloc(model->be, n * size, what, &memory));
+    *(void **)out = memory;
+    return RT_OK;
+}
+
+static size_t norm_blocks(const rt_model *model) {
+    return (size_t)(model->table->n_trainables + 65535) / 65536 + 1;
+}
+
+rt_status rt_model_new(rt_backend *be, const rt_bert *bert, rt_param_table *table, bool training, rt_model *out) {
+    memset(out, 0, sizeof *out);
+    out->be = be;
+    out->bert = *bert;
+    out->table = table;
+    out->bytes_params = (size_t)table->n_params * sizeof(float);
+    rt_status rc = take(out, (size_t)table->n_params, sizeof(float), "the parameters", &out->params);
+    if (rc == RT_OK && training) {
+        size_t n = (size_t)table->n_trainables;
+        out->bytes_train = 3 * n * sizeof(float);
+        if (n) {
+            rc = take(out, n, sizeof(float), "the gradients", &out->grads);
+            if (rc == RT_OK) rc = take(out, n, sizeof(float), "Adam's first moments", &out->m);
+            if (rc == RT_OK) rc = take(out, n, sizeof(float), "Adam's second moments", &out->v);
+        }
+        if (rc == RT_OK) rc = take(out, norm_blocks(out), sizeof(double), "the gradient norm", &out->norm_partials);
+        if (rc == RT_OK) rc = take(out, 1, sizeof(rt_step_state), "the step's scalars", &out->state);
+    }
+    if (rc != RT_OK) rt_model_free(out);
+    return rc;
+}
+
+void rt_model_free(rt_model *model) {
+    if (!model || !model->be) return;
+    rt_backend *be = model->be;
+    size_t n = (size_t)model->table->n_trainables * sizeof(float);
+    if (model->params) be->release(be, model->params, model->bytes_params);
+    if (model->grads) be->release(be, model->grads, n);
+    if (model->m) be->release(be, model->m, n);
+    if (model->v) be->release(be, model->v, n);
+    if (model->norm_partials) be->release(be, model->norm_partials, norm_blocks(model) * sizeof(double));
+    if (model->state) be->release(be, model->state, sizeof(rt_step_state));
+    for (int i = 0; i < model->n_linears; i++) {
+        rt_linear *l = model->linears[i];
+        if (l->packed) be->release(be, l->packed, l->packed_bytes);
+        l->packed = NULL;
+    }
+    free(model->linears);
+    memset(model, 0, sizeof *model);
+}
+
+rt_status rt_model_register(rt_model *model, rt_linear *linear) {
+    if (model->n_linears == model->linears_capacity) {
+        int capacity = model->linears_capacity ? 2 * model->linears_capacity : 64;
+        rt_linear **grown = realloc(model->linears, (size_t)capacity * sizeof(*grown));
+        if (!grown) return rt_fail(RT_ENOMEM, "out of memory for the list of layers");
+        model->linears = grown;
+        model->linears_capacity = capacity;
+    }
+    linear->packed_bytes = model->be->packed_bytes(model->be, linear->n, linear->k);
+    if (linear->packed_bytes)
+        RT_TRY(model->be->alloc(model->be, linear->packed_bytes, "packed weights", &linear->packed));
+    model->bytes_packed += linear->packed_bytes;
+    model->linears[model->n_linears++] = linear;
+    return RT_OK;
+}
+
+rt_status rt_model_pack(rt_model *model, bool trainable_only) {
+    for (int i = 0; i < model->n_linears; i++) {
+        const rt_linear *l = model->linears[i];
+        if (!l->packed || (trainable_only && !model->table->rows[l->weight].trainable)) continue;
+        RT_TRY(model->be->pack(model->be, rt_model_param(model, l->weight), l->n, l->k, l->packed));
+    }
+    return RT_OK;
+}
+
+const float *rt_model_param(const rt_model *model, int row) {
+    return row < 0 ? NULL : model->params + model->table->rows[row].param_off;
+}
+
+float *rt_model_grad(const rt_model *model, int row) {
+    if (row < 0 || !model->grads || model->table->rows[row].train_off < 0) return NULL;
+    return model->grads + model->table->rows[row].train_off;
+}
+
+static float *locate(const rt_model *model, int row, rt_buffer buffer) {
+    const rt_param *p = &model->table->rows[row];
+    if (buffer == RT_BUFFER_PARAMS) return model->params + p->param_off;
+    float *base = buffer == RT_BUFFER_GRADS ? model->grads : buffer == RT_BUFFER_M ? model->m : model->v;
+    return base && p->train_off >= 0 ? base + p->train_off : NULL;
+}
+
+float *rt_model_direct(rt_model *model, int row, rt_buffer buffer) {
+    return model->be->host_memory ? locate(model, row, buffer) : NULL;
+}
+
+rt_status rt_model_put(rt_model *model, int row, rt_buffer buffer, const float *values) {
+    float *to = locate(model, row, buffer);
+    if (!to) return rt_fail(RT_EINTERNAL, "%s has no such buffer", model->table->rows[row].name);
+    return model->be->upload(model->be, to, values, (size_t)model->table->rows[row].count * sizeof(float));
+}
+
+rt_status rt_model_get(rt_model *model, int row, rt_buffer buffer, float *values) {
+    const float *from = locate(model, row, buffer);
+    if (!from) return rt_fail(RT_EINTERNAL, "%s has no such buffer", model->table->rows[row].name);
+    return model->be->download(model->be, values, from, (size_t)model->table->rows[row].count * sizeof(float));
+}
+
+rt_status rt_model_init_row(rt_model *model, int row, uint64_t seed) {
+    const rt_param *p = &model->table->rows[row];
+    float *direct = rt_model_direct(model, row, RT_BUFFER_PARAMS);
+    if (direct) {
+        rt_param_init(p, seed, model->bert.initializer_range, direct);
+        return RT_OK;
+    }
+    float *staging = malloc((size_t)p->count * sizeof *staging);
+    if (!staging) return rt_fail(RT_ENOMEM, "out of memory to initialise %s", p->name);
+    rt_param_init(p, seed, model->bert.initializer_range, staging);
+    rt_status rc = rt_model_put(model, row, RT_BUFFER_PARAMS, staging);
+    free(staging);
+    return rc;
+}
+
+rt_status rt_linear_apply(rt_model *model, const rt_linear *linear, const rt_linear_run *run) {
+    return model->be->linear_forward(
+        model->be,
+        &(rt_linear_forward_args){.w = {rt_model_param(model, linear->weight), linear->packed, linear->n, linear->k},
+                                  .bias = run->with_bias ? rt_model_param(model, linear->bias) : NULL,
+                                  .act = run->act,
+                                  .x = run->x,
+                                  .y = run->y,
+                                  .y_dtype = run->y_dtype,
+                                  .pre = run->pre,
+                                  .rows = run->rows});
+}
+
+rt_status rt_linear_grad(rt_model *model, const rt_linear *linear, const rt_linear_gradient *g) {
+    float *dw = rt_model_grad(model, linear->weight);
+    float *db = g->with_bias ? rt_model_grad(model, linear->bias) : NULL;
+    if (!dw && !db && !g->dx) return RT_OK;
+    return model->be->linear_backward(model->be, &(rt_linear_backward_args){.w = {rt_model_param(model, linear->weight),
+                                                                                  linear->packed, linear->n, linear->k},
+                                                                            .act = g->act,
+                                                                            .x = g->x,
+                                                                            .saved = g->saved,
+                                                                            .dy = g->dy,
+                                                                            .dy_dtype = g->dy_dtype,
+                                                                            .dx = g->dx,
+                                                                            .dx_add = g->dx_add,
+                                                                            .dw = dw,
+                                                                            .db = db,
+                                                                            .accumulate = g->accumulate,
+                                                                            .rows = g->rows});
+}
