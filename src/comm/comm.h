@@ -1,4 +1,5 @@
-/* The collective interface between ranks (contract 6). self.c fills it for one process; MPI and NCCL come as plugins. */
+/* The collective interface between ranks (contract 6). self.c fills it for one process; MPI and NCCL come as plugins.
+ */
 #ifndef RT_COMM_COMM_H
 #define RT_COMM_COMM_H
 #include "../base/status.h"
@@ -10,14 +11,16 @@ typedef enum { RT_REDUCE_SUM, RT_REDUCE_MAX } rt_reduce;
 struct rt_comm {
     int rank, size;
     const char *name;
-    /* Data plane: asynchronous; ranges of backend memory in a fixed order. NULL slots where size is 1 are never called. */
+    /* Data plane: asynchronous; ranges of backend memory in a fixed order. NULL slots where size is 1 are never called.
+     */
     rt_status (*reduce_start)(rt_comm *, float *data, int64_t offset, int64_t count, rt_reduce op);
-    rt_status (*poll)(rt_comm *);     /* lets transfers advance; cheap */
+    rt_status (*poll)(rt_comm *); /* lets transfers advance; cheap */
     rt_status (*wait_all)(rt_comm *);
     /* Host plane. */
-    rt_status (*agree)(rt_comm *, uint32_t *flags); /* *flags = bitwise or of all ranks' flags */
+    rt_status (*agree)(rt_comm *, uint32_t *flags);         /* *flags = bitwise or of all ranks' flags */
     rt_status (*sum_f64)(rt_comm *, double *values, int n); /* in rank order */
-    rt_status (*gather_bytes)(rt_comm *, const void *bytes, size_t size, void *all /* rank 0: sum of sizes */, size_t *sizes);
+    rt_status (*gather_bytes)(rt_comm *, const void *bytes, size_t size, void *all /* rank 0: sum of sizes */,
+                              size_t *sizes);
     rt_status (*bcast_bytes)(rt_comm *, void *bytes, size_t size);
     rt_status (*barrier)(rt_comm *, double deadline_seconds);
     void (*abort)(rt_comm *);
