@@ -110,12 +110,12 @@ static rt_status bind_layer(rt_encoder *e, int l) {
 }
 
 /* Pieces of one layer; `share` gives layers that keep nothing the same memory. */
-static void take_layer(const rt_encoder *e, rt_arena *arena, int l, bool keep, rt_layer_acts *a,
+static void take_layer(const rt_encoder *e, const rt_acts *set, rt_arena *arena, int l, bool keep, rt_layer_acts *a,
                        const rt_layer_acts *share) {
     const rt_bert *b = &e->model->bert;
     size_t size = rt_dtype_size(e->model->be->act), h = (size_t)b->hidden;
     bool first = e->first_rows && l == b->layers - 1;
-    size_t tokens = (size_t)e->dims.max_tokens, rows = first ? (size_t)e->dims.max_seqs : tokens;
+    size_t tokens = (size_t)set->max_tokens, rows = first ? (size_t)set->max_seqs : tokens;
     if (share) {
         void *x = a->x, *y = a->y;
         *a = *share;
@@ -135,43 +135,67 @@ static void take_layer(const rt_encoder *e, rt_arena *arena, int l, bool keep, r
         a->rstd2 = RT_ARENA_NEW(arena, float, rows);
     }
     if (first) {
-        a->x_first = rt_arena_take(arena, (size_t)e->dims.max_seqs * h, size);
-        a->q_first = rt_arena_take(arena, (size_t)e->dims.max_seqs * h, size);
+        a->x_first = rt_arena_take(arena, (size_t)set->max_seqs * h, size);
+        a->q_first = rt_arena_take(arena, (size_t)set->max_seqs * h, size);
     }
 }
 
-static void bind_acts(rt_encoder *e, rt_arena *arena) {
+/* Cuts the arena for a micro-batch of these sizes: run before every forward, so that memory touched is memory used. */
+static void bind_acts(const rt_encoder *e, rt_acts *set, bool training, rt_arena *arena) {
     const rt_bert *b = &e->model->bert;
-    size_t size = rt_dtype_size(e->model->be->act), h = (size_t)b->hidden, tokens = (size_t)e->dims.max_tokens,
-           seqs = (size_t)e->dims.max_seqs;
+    size_t size = rt_dtype_size(e->model->be->act), h = (size_t)b->hidden, tokens = (size_t)set->max_tokens,
+           seqs = (size_t)set->max_seqs;
     void *spare[2] = {NULL, NULL}; /* outputs of layers that keep nothing alternate between two buffers */
     const rt_layer_acts *shared = NULL;
     void *x = rt_arena_take(arena, tokens * h, size);
-    e->embed_mean = RT_ARENA_NEW(arena, float, tokens);
-    e->embed_rstd = RT_ARENA_NEW(arena, float, tokens);
-    int low = e->training ? e->first_trainable : b->layers;
+    set->embed_mean = RT_ARENA_NEW(arena, float, tokens);
+    set->embed_rstd = RT_ARENA_NEW(arena, float, tokens);
+    int low = training ? e->first_trainable : b->layers;
     for (int l = 0; l < b->layers; l++) {
-        rt_layer_acts *a = &e->acts[l];
+        rt_layer_acts *a = &set->layers[l];
         bool keep = l >= low;
         a->x = x;
-        /* A first-rows last layer may share too: its buffers are smaller. */
         if (keep) {
             a->y = rt_arena_take(arena, tokens * h, size);
         } else {
             if (l < 2) spare[l] = rt_arena_take(arena, tokens * h, size);
             a->y = spare[l & 1];
         }
-        take_layer(e, arena, l, keep, a, keep ? NULL : shared);
+        take_layer(e, set, arena, l, keep, a, keep ? NULL : shared);
         if (!keep && !shared) shared = a;
         x = a->y;
     }
-    e->pooled_raw = rt_arena_take(arena, seqs * h, size);
-    e->pooled = rt_arena_take(arena, seqs * h, size);
-    if (!e->training) return;
-    e->grad_a = rt_arena_take(arena, tokens * h, size);
-    e->grad_b = rt_arena_take(arena, tokens * h, size);
-    e->grad_wide = rt_arena_take(arena, tokens * (size_t)b->ffn, size);
-    e->grad_qkv = rt_arena_take(arena, (tokens * 3 + seqs) * h, size);
+    set->pooled_raw = rt_arena_take(arena, seqs * h, size);
+    set->pooled = rt_arena_take(arena, seqs * h, size);
+    if (!training) return;
+    set->grad_a = rt_arena_take(arena, tokens * h, size);
+    set->grad_b = rt_arena_take(arena, tokens * h, size);
+    set->grad_wide = rt_arena_take(arena, tokens * (size_t)b->ffn, size);
+    set->grad_qkv = rt_arena_take(arena, (tokens * 3 + seqs) * h, size);
+}
+
+/* A set for one kind of pass at its largest; what it takes in bytes. */
+static size_t measure_set(const rt_encoder *e, rt_acts *set, bool training, int tokens, int seqs) {
+    rt_arena arena = {0};
+    set->max_tokens = (tokens + 63) / 64 * 64;
+    set->max_seqs = seqs;
+    bind_acts(e, set, training, &arena);
+    return arena.used;
+}
+
+rt_status rt_encoder_bind(rt_encoder *e, const rt_batch *batch, bool training) {
+    rt_acts *set = training ? &e->train : &e->eval;
+    int tokens = training ? e->sizes.train_tokens : e->sizes.eval_tokens;
+    int seqs = training ? e->sizes.train_seqs : e->sizes.eval_seqs;
+    if (batch->n_tokens > tokens || batch->n_seqs > seqs)
+        return rt_fail(RT_EINTERNAL, "a micro-batch of %d tokens in %d sequences, but room for %d in %d",
+                       batch->n_tokens, batch->n_seqs, tokens, seqs);
+    rt_arena arena = {.base = e->arena_memory, .capacity = e->arena_bytes};
+    set->max_tokens = (batch->n_tokens + 63) / 64 * 64;
+    set->max_seqs = batch->n_seqs;
+    bind_acts(e, set, training, &arena);
+    e->last = set;
+    return rt_arena_ok(&arena) ? RT_OK : rt_fail(RT_EINTERNAL, "activations need more than was measured");
 }
 
 static void find_first_trainable(rt_encoder *e) {
@@ -186,36 +210,64 @@ static void find_first_trainable(rt_encoder *e) {
     }
 }
 
-static rt_status start(rt_model *model, const rt_dims *dims, rt_encoder *e) {
+static rt_status start(rt_model *model, const rt_encoder_sizes *sizes, rt_encoder *e) {
+    size_t layers = (size_t)model->bert.layers;
     memset(e, 0, sizeof *e);
     e->model = model;
-    e->dims = *dims;
-    e->training = dims->training;
+    e->sizes = *sizes;
+    e->training = sizes->train_tokens > 0;
     e->first_rows = model->bert.pooling == RT_POOL_CLS;
     find_first_trainable(e);
-    e->layers = calloc((size_t)model->bert.layers, sizeof *e->layers);
-    e->acts = calloc((size_t)model->bert.layers, sizeof *e->acts);
-    return e->layers && e->acts ? RT_OK : rt_fail(RT_ENOMEM, "out of memory for the list of layers");
+    e->layers = calloc(layers, sizeof *e->layers);
+    e->train.layers = calloc(layers, sizeof *e->train.layers);
+    e->eval.layers = calloc(layers, sizeof *e->eval.layers);
+    if (!e->layers || !e->train.layers || !e->eval.layers)
+        return rt_fail(RT_ENOMEM, "out of memory for the list of layers");
+    size_t train = e->training ? measure_set(e, &e->train, true, sizes->train_tokens, sizes->train_seqs) : 0;
+    size_t eval = measure_set(e, &e->eval, false, sizes->eval_tokens, sizes->eval_seqs);
+    e->arena_bytes = train > eval ? train : eval;
+    return RT_OK;
 }
 
-rt_status rt_encoder_measure(rt_model *model, const rt_dims *dims, size_t *activations, size_t *workspace) {
+static rt_dims dims_of(const rt_encoder *e) {
+    const rt_encoder_sizes *s = &e->sizes;
+    const rt_bert *b = &e->model->bert;
+    int tokens = s->train_tokens > s->eval_tokens ? s->train_tokens : s->eval_tokens;
+    return (rt_dims){.max_tokens = (tokens + 63) / 64 * 64,
+                     .max_seqs = s->train_seqs > s->eval_seqs ? s->train_seqs : s->eval_seqs,
+                     .max_len = s->max_len,
+                     .hidden = b->hidden,
+                     .heads = b->heads,
+                     .ffn = b->ffn,
+                     .vocab = b->vocab,
+                     .max_positions = b->max_positions,
+                     .type_vocab = b->type_vocab,
+                     .labels = b->labels,
+                     .training = e->training};
+}
+
+static void free_lists(rt_encoder *e) {
+    free(e->layers);
+    free(e->train.layers);
+    free(e->eval.layers);
+}
+
+rt_status rt_encoder_measure(rt_model *model, const rt_encoder_sizes *sizes, size_t *activations, size_t *workspace) {
     rt_encoder e;
-    rt_status rc = start(model, dims, &e);
+    rt_status rc = start(model, sizes, &e);
     if (rc == RT_OK) {
-        rt_arena arena = {0};
-        bind_acts(&e, &arena);
-        *activations = arena.used;
-        *workspace = model->be->workspace_bytes(model->be, dims);
+        rt_dims dims = dims_of(&e);
+        *activations = e.arena_bytes;
+        *workspace = model->be->workspace_bytes(model->be, &dims);
     }
-    free(e.layers);
-    free(e.acts);
+    free_lists(&e);
     return rc;
 }
 
-rt_status rt_encoder_new(rt_model *model, const rt_dims *dims, rt_encoder *out) {
+rt_status rt_encoder_new(rt_model *model, const rt_encoder_sizes *sizes, rt_encoder *out) {
     rt_backend *be = model->be;
     const rt_param_table *t = model->table;
-    rt_status rc = start(model, dims, out);
+    rt_status rc = start(model, sizes, out);
     if (rc != RT_OK) goto done;
     RT_GO(find(t, &out->word, "bert.embeddings.word_embeddings.weight", 0));
     RT_GO(find(t, &out->position, "bert.embeddings.position_embeddings.weight", 0));
@@ -229,16 +281,11 @@ rt_status rt_encoder_new(rt_model *model, const rt_dims *dims, rt_encoder *out) 
         out->pooler = linear_at(row, row + 1, model->bert.hidden, model->bert.hidden);
         RT_GO(rt_model_register(model, &out->pooler));
     }
-    rt_arena arena = {0};
-    bind_acts(out, &arena);
-    out->arena_bytes = arena.used;
     RT_GO(be->alloc(be, out->arena_bytes, "activations", &out->arena_memory));
-    arena = (rt_arena){.base = out->arena_memory, .capacity = out->arena_bytes};
-    bind_acts(out, &arena);
-    if (!rt_arena_ok(&arena)) RT_GO(rt_fail(RT_EINTERNAL, "activations need more than was measured"));
-    out->workspace_bytes = be->workspace_bytes(be, dims);
+    rt_dims dims = dims_of(out);
+    out->workspace_bytes = be->workspace_bytes(be, &dims);
     if (out->workspace_bytes) RT_GO(be->alloc(be, out->workspace_bytes, "workspace", &out->workspace));
-    RT_GO(be->set_workspace(be, dims, out->workspace, out->workspace_bytes));
+    RT_GO(be->set_workspace(be, &dims, out->workspace, out->workspace_bytes));
     return RT_OK;
 done:
     rt_encoder_free(out);
@@ -250,8 +297,7 @@ void rt_encoder_free(rt_encoder *e) {
     rt_backend *be = e->model->be;
     if (e->arena_memory) be->release(be, e->arena_memory, e->arena_bytes);
     if (e->workspace) be->release(be, e->workspace, e->workspace_bytes);
-    free(e->layers);
-    free(e->acts);
+    free_lists(e);
     memset(e, 0, sizeof *e);
 }
 
@@ -262,11 +308,11 @@ rt_dropout rt_encoder_dropout(const rt_encoder *e, const rt_pass *pass, float p,
 }
 
 void *rt_encoder_dpooled(rt_encoder *e) {
-    return e->grad_b;
+    return e->last->grad_b;
 }
 
 const void *rt_encoder_hidden(const rt_encoder *e) {
-    return e->acts[e->model->bert.layers - 1].y;
+    return e->last->layers[e->model->bert.layers - 1].y;
 }
 
 void rt_param_span(const rt_param_table *t, int low, int high, int64_t *offset, int64_t *count) {

@@ -40,10 +40,24 @@ typedef struct {
     float *mean1, *rstd1, *mean2, *rstd2; /* [R] */
 } rt_layer_acts;
 
+/* All activations of one kind of pass. */
+typedef struct {
+    rt_layer_acts *layers; /* [L] */
+    float *embed_mean, *embed_rstd;
+    void *pooled_raw, *pooled;                    /* [B, H] before and after dropout */
+    void *grad_a, *grad_b, *grad_wide, *grad_qkv; /* [T, H], [T, H], [T, F], [T, 3H] + [B, H]; training alone */
+    int max_tokens, max_seqs;
+} rt_acts;
+
+/* Sizes of the largest micro-batches; train_tokens 0: no training. */
+typedef struct {
+    int train_tokens, train_seqs, eval_tokens, eval_seqs, max_len;
+} rt_encoder_sizes;
+
 typedef struct rt_encoder {
     rt_model *model;
-    rt_dims dims;
-    bool training;
+    rt_encoder_sizes sizes;
+    bool training;       /* train_tokens > 0 */
     bool first_rows;     /* the last layer runs on the first rows only (pooling = cls) */
     int first_trainable; /* lowest layer whose backward must run; L when none */
     bool embeddings_trainable;
@@ -53,10 +67,8 @@ typedef struct rt_encoder {
     rt_linear pooler;      /* weight -1 with mean pooling */
     bool has_pooler;
 
-    rt_layer_acts *acts; /* [L] */
-    float *embed_mean, *embed_rstd;
-    void *pooled_raw, *pooled;                    /* [B, H] before and after dropout */
-    void *grad_a, *grad_b, *grad_wide, *grad_qkv; /* [T, H], [T, H], [T, F], [T, 3H] */
+    rt_acts train, eval; /* the same memory, cut in two ways: a pass of one kind ends the other's activations */
+    rt_acts *last;       /* of the last forward */
     void *arena_memory, *workspace;
     size_t arena_bytes, workspace_bytes;
 } rt_encoder;
@@ -64,11 +76,11 @@ typedef struct rt_encoder {
 /* Appends the encoder's rows (and BERT's pooler with pooling = cls) in forward order, under their Hugging Face names.
  */
 rt_status rt_encoder_add_params(rt_param_table *table, const rt_bert *bert);
-/* Binds rows and layers of a model, registers its linears and takes activations and workspace for `dims`. */
-rt_status rt_encoder_new(rt_model *model, const rt_dims *dims, rt_encoder *out);
+/* Binds rows and layers of a model, registers its linears and takes activations and workspace for `sizes`. */
+rt_status rt_encoder_new(rt_model *model, const rt_encoder_sizes *sizes, rt_encoder *out);
 void rt_encoder_free(rt_encoder *encoder);
 /* Bytes of activations and of the backend's workspace for these sizes: what rt_encoder_new will take. */
-rt_status rt_encoder_measure(rt_model *model, const rt_dims *dims, size_t *activations, size_t *workspace);
+rt_status rt_encoder_measure(rt_model *model, const rt_encoder_sizes *sizes, size_t *activations, size_t *workspace);
 
 /* How one pass is run. */
 typedef struct {
@@ -80,20 +92,21 @@ typedef struct {
 /* A range [offset, offset + count) of the trainables is final. */
 typedef rt_status (*rt_range_done)(void *context, int64_t offset, int64_t count);
 
-/* Leaves the pooled vectors, dropout applied, in encoder->pooled [B, H] (backend memory, dtype act). */
+/* Leaves the pooled vectors, dropout applied, in encoder->last->pooled [B, H] (backend memory, dtype act). */
 rt_status rt_encoder_forward(rt_encoder *encoder, const rt_batch *batch, const rt_pass *pass);
-/* From the gradient of encoder->pooled [B, H] (overwritten) down to the embeddings. accumulate: 0 stores parameter
+/* From the gradient of the pooled vectors [B, H] (overwritten) down to the embeddings. accumulate: 0 stores parameter
  * gradients, 1 adds. range_done is called where not NULL (the last micro-batch), also for a batch without rows. */
 rt_status rt_encoder_backward(rt_encoder *encoder, const rt_batch *batch, const rt_pass *pass, void *dpooled,
                               int accumulate, rt_range_done range_done, void *context);
-/* Buffer [B, H] that an objective may fill with the gradient of encoder->pooled. */
+/* Buffer [B, H] that an objective may fill with the gradient of the pooled vectors. */
 void *rt_encoder_dpooled(rt_encoder *encoder);
 /* x(L) of the last forward: [T, H], or [B, H] with first_rows. */
 const void *rt_encoder_hidden(const rt_encoder *encoder);
 /* The range of trainables of depth in [low, high] is one span: its offset and count (0 when all frozen). */
 void rt_param_span(const rt_param_table *table, int low, int high, int64_t *offset, int64_t *count);
 
-/* Shared by forward and backward. */
+/* Shared by forward and backward: bind cuts the memory for this batch and makes it the last. */
+rt_status rt_encoder_bind(rt_encoder *encoder, const rt_batch *batch, bool training);
 rt_dropout rt_encoder_dropout(const rt_encoder *encoder, const rt_pass *pass, float p, int site);
 
 #endif

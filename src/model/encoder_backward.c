@@ -35,11 +35,11 @@ static rt_status attention_part(rt_encoder *e, const rt_batch *batch, const rt_p
     rt_model *m = e->model;
     rt_backend *be = m->be;
     const rt_layer_rows *r = &e->layers[l];
-    const rt_layer_acts *a = &e->acts[l];
+    const rt_layer_acts *a = &e->last->layers[l];
     const int64_t h = m->bert.hidden, tokens = batch->n_tokens;
     const size_t size = rt_dtype_size(be->act), wide = (size_t)h * size;
     const bool first = e->first_rows && l == m->bert.layers - 1;
-    char *dqkv = e->grad_qkv;
+    char *dqkv = e->last->grad_qkv;
     rt_attention_backward_args args = {
         .f = {.batch = batch,
               .queries = first ? RT_ROWS_FIRST : RT_ROWS_TOKENS,
@@ -105,7 +105,7 @@ static rt_status layer_backward(rt_encoder *e, const rt_batch *batch, const rt_p
     rt_model *m = e->model;
     rt_backend *be = m->be;
     const rt_layer_rows *r = &e->layers[l];
-    const rt_layer_acts *a = &e->acts[l];
+    const rt_layer_acts *a = &e->last->layers[l];
     const bool first = e->first_rows && l == m->bert.layers - 1;
     const rt_rows which = first ? RT_ROWS_FIRST : RT_ROWS_TOKENS;
     const int64_t rows = first ? batch->n_seqs : batch->n_tokens;
@@ -115,14 +115,14 @@ static rt_status layer_backward(rt_encoder *e, const rt_batch *batch, const rt_p
                           &(rt_linear_gradient){.x = a->gelu,
                                                 .dy = g->b,
                                                 .dy_dtype = be->act,
-                                                .dx = e->grad_wide,
+                                                .dx = e->last->grad_wide,
                                                 .rows = rows,
                                                 .accumulate = accumulate}));
     RT_TRY(rt_linear_grad(m, &r->ffn_in,
                           &(rt_linear_gradient){.act = RT_ACT_GELU,
                                                 .x = a->y1,
                                                 .saved = a->pre,
-                                                .dy = e->grad_wide,
+                                                .dy = e->last->grad_wide,
                                                 .dy_dtype = be->act,
                                                 .dx = g->a,
                                                 .dx_add = g->a,
@@ -132,11 +132,14 @@ static rt_status layer_backward(rt_encoder *e, const rt_batch *batch, const rt_p
     RT_TRY(residual_norm(e, batch, pass, which, 8 * l + RT_SITE_ATTENTION_OUTPUT, r->attn_out.bias, r->norm1, a->z1,
                          a->mean1, a->rstd1, *g, accumulate));
     /* The gradient of ctx needs a third [T, H]: the wide buffer is free by now. */
-    RT_TRY(rt_linear_grad(
-        m, &r->attn_out,
-        &(rt_linear_gradient){
-            .x = a->ctx, .dy = g->b, .dy_dtype = be->act, .dx = e->grad_wide, .rows = rows, .accumulate = accumulate}));
-    return attention_part(e, batch, pass, l, need_dx, e->grad_wide, g, accumulate);
+    RT_TRY(rt_linear_grad(m, &r->attn_out,
+                          &(rt_linear_gradient){.x = a->ctx,
+                                                .dy = g->b,
+                                                .dy_dtype = be->act,
+                                                .dx = e->last->grad_wide,
+                                                .rows = rows,
+                                                .accumulate = accumulate}));
+    return attention_part(e, batch, pass, l, need_dx, e->last->grad_wide, g, accumulate);
 }
 
 static rt_status report(rt_encoder *e, int depth, rt_range_done range_done, void *context) {
@@ -152,7 +155,7 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
     rt_backend *be = m->be;
     const int layers = m->bert.layers;
     const int64_t h = m->bert.hidden;
-    rt_grad_pair g = {e->grad_a, e->grad_b};
+    rt_grad_pair g = {e->last->grad_a, e->last->grad_b};
     float p = m->bert.head_dropout < 0 ? m->bert.dropout : m->bert.head_dropout;
     RT_TRY(be->dropout(be, &(rt_dropout_args){.batch = batch,
                                               .x = dpooled,
@@ -163,8 +166,8 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
     if (e->has_pooler)
         RT_TRY(rt_linear_grad(m, &e->pooler,
                               &(rt_linear_gradient){.act = RT_ACT_TANH,
-                                                    .x = e->acts[layers - 1].y,
-                                                    .saved = e->pooled_raw,
+                                                    .x = e->last->layers[layers - 1].y,
+                                                    .saved = e->last->pooled_raw,
                                                     .dy = dpooled,
                                                     .dy_dtype = be->act,
                                                     .dx = below ? g.a : NULL,
@@ -187,8 +190,8 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
                                       .position = rt_model_param(m, e->position),
                                       .type = rt_model_param(m, e->type),
                                       .gamma = rt_model_param(m, e->embed_norm.ln_gamma),
-                                      .mean = e->embed_mean,
-                                      .rstd = e->embed_rstd,
+                                      .mean = e->last->embed_mean,
+                                      .rstd = e->last->embed_rstd,
                                       .dropout = rt_encoder_dropout(e, pass, m->bert.dropout, RT_SITE_EMBEDDINGS),
                                       .dy = g.a,
                                       .dword = rt_model_grad(m, e->word),

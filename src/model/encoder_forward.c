@@ -25,7 +25,7 @@ static rt_status layer_forward(rt_encoder *e, const rt_batch *batch, const rt_pa
     rt_model *m = e->model;
     rt_backend *be = m->be;
     const rt_layer_rows *r = &e->layers[l];
-    rt_layer_acts *a = &e->acts[l];
+    rt_layer_acts *a = &e->last->layers[l];
     const int64_t h = m->bert.hidden;
     const bool first = e->first_rows && l == m->bert.layers - 1;
     const rt_rows which = first ? RT_ROWS_FIRST : RT_ROWS_TOKENS;
@@ -85,31 +85,30 @@ static rt_status layer_forward(rt_encoder *e, const rt_batch *batch, const rt_pa
 
 static rt_status pool(rt_encoder *e, const rt_batch *batch, const rt_pass *pass) {
     rt_model *m = e->model;
-    const void *x = e->acts[m->bert.layers - 1].y;
+    const void *x = e->last->layers[m->bert.layers - 1].y;
     if (e->has_pooler)
         RT_TRY(rt_linear_apply(m, &e->pooler,
                                &(rt_linear_run){.act = RT_ACT_TANH,
                                                 .x = x,
-                                                .y = e->pooled_raw,
+                                                .y = e->last->pooled_raw,
                                                 .y_dtype = m->be->act,
                                                 .rows = batch->n_seqs,
                                                 .with_bias = true}));
     else
         RT_TRY(m->be->mean_rows_forward(
-            m->be, &(rt_rows_forward_args){.batch = batch, .x = x, .y = e->pooled_raw, .hidden = m->bert.hidden}));
+            m->be,
+            &(rt_rows_forward_args){.batch = batch, .x = x, .y = e->last->pooled_raw, .hidden = m->bert.hidden}));
     float p = m->bert.head_dropout < 0 ? m->bert.dropout : m->bert.head_dropout;
     return m->be->dropout(m->be, &(rt_dropout_args){.batch = batch,
-                                                    .x = e->pooled_raw,
-                                                    .y = e->pooled,
+                                                    .x = e->last->pooled_raw,
+                                                    .y = e->last->pooled,
                                                     .dropout = rt_encoder_dropout(e, pass, p, RT_SITE_POOLED),
                                                     .hidden = m->bert.hidden});
 }
 
 rt_status rt_encoder_forward(rt_encoder *e, const rt_batch *batch, const rt_pass *pass) {
     rt_model *m = e->model;
-    if (batch->n_tokens > e->dims.max_tokens || batch->n_seqs > e->dims.max_seqs)
-        return rt_fail(RT_EINTERNAL, "a micro-batch of %d tokens in %d sequences, but room for %d in %d",
-                       batch->n_tokens, batch->n_seqs, e->dims.max_tokens, e->dims.max_seqs);
+    RT_TRY(rt_encoder_bind(e, batch, pass->training));
     RT_TRY(m->be->embed_forward(
         m->be, &(rt_embed_forward_args){.batch = batch,
                                         .word = rt_model_param(m, e->word),
@@ -119,9 +118,9 @@ rt_status rt_encoder_forward(rt_encoder *e, const rt_batch *batch, const rt_pass
                                         .beta = rt_model_param(m, e->embed_norm.ln_beta),
                                         .eps = m->bert.layer_norm_eps,
                                         .dropout = rt_encoder_dropout(e, pass, m->bert.dropout, RT_SITE_EMBEDDINGS),
-                                        .y = e->acts[0].x,
-                                        .mean = e->embed_mean,
-                                        .rstd = e->embed_rstd,
+                                        .y = e->last->layers[0].x,
+                                        .mean = e->last->embed_mean,
+                                        .rstd = e->last->embed_rstd,
                                         .hidden = m->bert.hidden}));
     for (int l = 0; l < m->bert.layers; l++) RT_TRY(layer_forward(e, batch, pass, l));
     return pool(e, batch, pass);

@@ -28,7 +28,9 @@ static rt_status bind(rt_objective *o, rt_encoder *encoder) {
     if (row < 0) return rt_fail(RT_EINTERNAL, "parameter table has no row classifier.weight");
     c->head = (rt_linear){.weight = row, .bias = row + 1, .n = o->labels, .k = m->bert.hidden};
     RT_TRY(rt_model_register(m, &c->head));
-    c->logits_bytes = (size_t)encoder->dims.max_seqs * (size_t)o->labels * sizeof(float);
+    c->logits_bytes = (size_t)(encoder->sizes.train_seqs > encoder->sizes.eval_seqs ? encoder->sizes.train_seqs
+                                                                                    : encoder->sizes.eval_seqs) *
+                      (size_t)o->labels * sizeof(float);
     RT_TRY(m->be->alloc(m->be, c->logits_bytes, "logits", (void **)&c->logits));
     if (!encoder->training) return RT_OK;
     RT_TRY(m->be->alloc(m->be, c->logits_bytes, "gradients of logits", (void **)&c->dlogits));
@@ -37,10 +39,12 @@ static rt_status bind(rt_objective *o, rt_encoder *encoder) {
 
 static rt_status head_forward(rt_classify *c, const rt_batch *batch, const rt_pass *pass) {
     RT_TRY(rt_encoder_forward(c->encoder, batch, pass));
-    return rt_linear_apply(
-        c->encoder->model, &c->head,
-        &(rt_linear_run){
-            .x = c->encoder->pooled, .y = c->logits, .y_dtype = RT_F32, .rows = batch->n_seqs, .with_bias = true});
+    return rt_linear_apply(c->encoder->model, &c->head,
+                           &(rt_linear_run){.x = c->encoder->last->pooled,
+                                            .y = c->logits,
+                                            .y_dtype = RT_F32,
+                                            .rows = batch->n_seqs,
+                                            .with_bias = true});
 }
 
 static rt_status forward(rt_objective *o, const rt_batch *batch, const rt_pass *pass, int micro) {
@@ -63,7 +67,7 @@ static rt_status backward(rt_objective *o, const rt_batch *batch, const rt_pass 
     rt_model *m = c->encoder->model;
     void *dpooled = rt_encoder_dpooled(c->encoder);
     RT_TRY(rt_linear_grad(m, &c->head,
-                          &(rt_linear_gradient){.x = c->encoder->pooled,
+                          &(rt_linear_gradient){.x = c->encoder->last->pooled,
                                                 .dy = c->dlogits,
                                                 .dy_dtype = RT_F32,
                                                 .dx = dpooled,
