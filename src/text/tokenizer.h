@@ -20,6 +20,8 @@ typedef struct {
     bool split_cjk;        /* tokenize_chinese_chars / handle_chinese_chars */
     bool match_special;    /* special tokens in raw text match as one id (Hugging Face); false: split them and count */
     int max_word;          /* code points of the longest word that is not [UNK]: 100 */
+    bool unusual_special;  /* a tokenizer.json gave special tokens lstrip, rstrip, single_word or normalized: then
+                            * match_special is refused (RT_ECONFIG), as it would not find Hugging Face's ids */
     char unk[64], cls[64], sep[64], pad[64], mask[64]; /* "[UNK]", ... */
 } rt_tokenizer_options;
 
