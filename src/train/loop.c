@@ -1,0 +1,144 @@
+/* The loop around steps: lines, evaluations, best model, early stopping, checkpoints, signals. */
+#include "../base/clock.h"
+#include "train.h"
+#include <math.h>
+
+typedef struct {
+    rt_train_job *job;
+    rt_stepper *stepper;
+    uint32_t per_epoch;
+    double seconds;                         /* of steps since the last line */
+    double last_save, last_eval, last_line; /* clock, for spans in minutes */
+    rt_step_result step;
+} rt_loop;
+
+static bool clock_due(rt_every every, double *last) {
+    if (every.unit != RT_EVERY_MINUTES || !(every.value > 0)) return false;
+    double now = rt_clock_seconds();
+    if (now - *last < every.value * 60) return false;
+    *last = now;
+    return true;
+}
+
+static bool due(const rt_loop *l, rt_every every, double *last) {
+    uint64_t step = l->job->state->step;
+    return rt_every_due(every, step - 1, step, l->per_epoch) || clock_due(every, last);
+}
+
+static rt_status emit(rt_loop *l, bool line) {
+    rt_train_state *s = l->job->state;
+    rt_train_event event = {.line = line,
+                            .step = s->step,
+                            .total_steps = s->total_steps,
+                            .epoch = (double)s->step / l->per_epoch,
+                            .loss = s->loss_steps ? s->loss_sum / (double)s->loss_steps : 0.0,
+                            .lr = l->step.lr,
+                            .grad_norm = l->step.grad_norm,
+                            .seqs = s->seqs,
+                            .tokens = s->tokens,
+                            .seconds = l->seconds};
+    RT_TRY(l->job->hooks.on_event(l->job->hooks.context, &event));
+    if (!line) return RT_OK;
+    s->loss_sum = 0;
+    s->loss_steps = s->seqs = s->tokens = 0;
+    l->seconds = 0;
+    return RT_OK;
+}
+
+static rt_status save(rt_loop *l, rt_save_kind kind) {
+    l->last_save = rt_clock_seconds();
+    return l->job->hooks.on_save(l->job->hooks.context, l->job->state, kind);
+}
+
+static rt_status stop_safely(rt_loop *l) {
+    RT_TRY(save(l, RT_SAVE_LAST));
+    return rt_fail(RT_ESTOPPED, "stopped by a signal after step %llu; the same command goes on from there",
+                   (unsigned long long)l->job->state->step);
+}
+
+static rt_status evaluate(rt_loop *l) {
+    rt_train_state *s = l->job->state;
+    double metric = NAN;
+    bool higher = true;
+    rt_status rc = l->job->hooks.on_eval(l->job->hooks.context, s, &metric, &higher);
+    if (rc == RT_ESTOPPED) return stop_safely(l);
+    if (rc != RT_OK) return rt_trace(rc, "on_eval", __FILE__, __LINE__);
+    s->eval_due = false;
+    bool better =
+        !isnan(metric) && (isnan(s->best_metric) || (higher ? metric > s->best_metric : metric < s->best_metric));
+    if (better) {
+        s->best_metric = metric;
+        s->best_step = s->step;
+        s->stale_evals = 0;
+        if (l->job->settings.keep_best) RT_TRY(l->job->hooks.on_save(l->job->hooks.context, s, RT_SAVE_BEST));
+    } else {
+        s->stale_evals++;
+    }
+    if (l->job->settings.patience > 0 && s->stale_evals >= (uint32_t)l->job->settings.patience) s->stopped_early = true;
+    return RT_OK;
+}
+
+static rt_status stop_nonfinite(rt_loop *l) {
+    rt_train_state *s = l->job->state;
+    s->step--; /* the step changed nothing and may be tried again, with other settings */
+    RT_TRY(save(l, RT_SAVE_LAST));
+    return rt_fail(
+        RT_EDATA,
+        "step %llu: loss %g, gradient norm %g: not finite. The weights before it are safe in last.h5. Lower "
+        "optimizer.learning_rate, set optimizer.clip_norm, or skip such steps with train.on_nonfinite = skip",
+        (unsigned long long)s->step, l->step.loss, l->step.grad_norm);
+}
+
+static rt_status one_step(rt_loop *l) {
+    rt_train_state *s = l->job->state;
+    double start = rt_clock_seconds();
+    RT_TRY(rt_stepper_run(l->stepper, &l->step));
+    l->seconds += rt_clock_seconds() - start;
+    if (l->step.nonfinite && l->job->settings.stop_on_nonfinite) return stop_nonfinite(l);
+    if (!l->step.nonfinite) { /* the loss of a skipped step must not poison the mean */
+        s->loss_sum += l->step.loss;
+        s->loss_steps++;
+    }
+    s->seqs += l->step.seqs;
+    s->tokens += l->step.tokens;
+    s->skipped_steps += l->step.skipped;
+    s->empty_steps += l->step.empty;
+    return RT_OK;
+}
+
+/* What is due after a step, in the order that a resumed run can repeat: line, evaluation, signals, checkpoint. */
+static rt_status after_step(rt_loop *l) {
+    rt_train_job *job = l->job;
+    rt_train_state *s = job->state;
+    bool end = s->step >= s->total_steps;
+    bool line = due(l, job->settings.line_every, &l->last_line);
+    RT_TRY(emit(l, line || end));
+    if (job->hooks.on_eval && (end || due(l, job->settings.eval_every, &l->last_eval))) s->eval_due = true;
+    if (s->eval_due) RT_TRY(evaluate(l));
+    uint32_t signals = job->hooks.signals ? job->hooks.signals(job->hooks.context) : 0;
+    RT_TRY(job->comm->agree(job->comm, &signals));
+    if (signals & RT_SIGNAL_STOP) return stop_safely(l);
+    if (signals & RT_SIGNAL_SAVE) RT_TRY(save(l, RT_SAVE_LAST));
+    if (!end && due(l, job->settings.checkpoint_every, &l->last_save)) {
+        RT_TRY(save(l, RT_SAVE_LAST));
+        RT_TRY(job->hooks.on_save(job->hooks.context, s, RT_SAVE_NUMBERED));
+    }
+    return RT_OK;
+}
+
+rt_status rt_train(rt_train_job *job) {
+    rt_status rc = RT_OK;
+    rt_train_state *s = job->state;
+    rt_loop l = {.job = job, .per_epoch = rt_steps_per_epoch(rt_dataset_rows(job->data), job->settings.batch_size)};
+    l.last_save = l.last_eval = l.last_line = rt_clock_seconds();
+    RT_GO(rt_stepper_new(job, &l.stepper));
+    if (s->eval_due && job->hooks.on_eval) RT_GO(evaluate(&l)); /* one that a signal interrupted */
+    while (s->step < s->total_steps && !s->stopped_early) {
+        RT_GO(one_step(&l));
+        RT_GO(after_step(&l));
+    }
+    if (s->stopped_early && s->loss_steps) RT_GO(emit(&l, true));
+done:
+    rt_stepper_free(l.stepper);
+    return rc;
+}
