@@ -55,6 +55,8 @@ $(file >$(BUILD)/settings,$(SETTINGS))
 endif
 endif
 STAMP := $(BUILD)/settings
+# Made under another name and moved into place: two makes in one folder never see half a file.
+DEPS = -MMD -MP -MF $(@:.o=.d) -MT $@
 
 # --- the modules and the kernels -----------------------------------------------------------------------------------
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -79,7 +81,7 @@ $(BUILD)/obj/ops/%.$(1).$(2).o: kernels/cpu/ops/%.c $(STAMP)
 	@mkdir -p $$(@D)
 	@echo "  CC    $$< ($(1), $(2))"
 	@$$(CC) $$(CFLAGS_ALL) $$(KERNEL_FLAGS) $$(MARCH_$(1)) -DRT_ISA_NAME=$(1) -DRT_BF16=$(if $(filter bf16,$(2)),1,0) \
-	    -MMD -MP -c $$< -o $$@
+	    $$(DEPS) -c $$< -o $$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
 endef
 $(foreach i,$(RT_ISAS),$(foreach d,f32 bf16,$(eval $(call op_rules,$(i),$(d)))))
 $(call archive,kernels): $(OBJ_kernels) $(STAMP)
@@ -89,19 +91,17 @@ mod-kernels: $(call archive,kernels)
 $(BUILD)/obj/%.o: %.c $(STAMP)
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
-	@$(CC) $(CFLAGS_ALL) $(MODULE_FLAGS) -MMD -MP -c $< -o $@
+	@$(CC) $(CFLAGS_ALL) $(MODULE_FLAGS) $(DEPS) -c $< -o $@.$$$$ && mv -f $@.$$$$ $@
 
 $(BUILD)/mod/%.a:
 	@mkdir -p $(@D)
-	@rm -f $@
-	@$(AR) rcs $@ $(filter %.o,$^)
+	@$(AR) rcs $@.$$$$ $(filter %.o,$^) && mv -f $@.$$$$ $@
 
 LIBRARY := $(BUILD)/librectrain.a
 OBJ_library := $(foreach m,$(MODULES) kernels,$(OBJ_$(m)))
 $(LIBRARY): $(OBJ_library) $(STAMP)
-	@rm -f $@
 	@echo "  AR    $@"
-	@$(AR) rcs $@ $(filter %.o,$^)
+	@$(AR) rcs $@.$$$$ $(filter %.o,$^) && mv -f $@.$$$$ $@
 
 PROGRAM := $(if $(wildcard src/cli/main.c),$(BUILD)/rectrain)
 $(BUILD)/rectrain: $(OBJ_cli) $(LIBRARY) $(STAMP)
@@ -126,8 +126,7 @@ TEST_MODULES := $(MODULES) kernels integration
 OBJ_support := $(call objects,$(sort $(wildcard tests/support/*.c)))
 $(BUILD)/test/support.a: $(OBJ_support) $(STAMP)
 	@mkdir -p $(@D)
-	@rm -f $@
-	@$(AR) rcs $@ $(filter %.o,$^)
+	@$(AR) rcs $@.$$$$ $(filter %.o,$^) && mv -f $@.$$$$ $@
 
 define test_rules
 TESTS_$(1) := $(patsubst tests/%.c,$(BUILD)/test/%,$(sort $(wildcard tests/$(1)/test_*.c)))

@@ -57,12 +57,13 @@ rt_status rt_fail_context(rt_status status, const char *format, ...) {
 
 rt_status rt_trace(rt_status status, const char *expr, const char *file, int line) {
     size_t n = strlen(rt_error_record.trace), room = sizeof rt_error_record.trace - n;
-    if (room > 1)
-        snprintf(rt_error_record.trace + n, room, "%s%.120s at %s:%d", n ? " <- " : "", expr, file, line);
+    if (room > 1) snprintf(rt_error_record.trace + n, room, "%s%.120s at %s:%d", n ? " <- " : "", expr, file, line);
     return status;
 }
 
-const rt_error *rt_error_get(void) { return &rt_error_record; }
+const rt_error *rt_error_get(void) {
+    return &rt_error_record;
+}
 
 void rt_error_set(const rt_error *error) {
     if (error != &rt_error_record) rt_error_record = *error;

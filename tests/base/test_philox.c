@@ -9,7 +9,8 @@
 
 #include "base/philox.h"
 
-static void check(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1, const uint32_t want[4]) {
+static void check(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1,
+                  const uint32_t want[4]) {
     rt_philox4 got = rt_philox(c0, c1, c2, c3, k0, k1);
     for (int i = 0; i < 4; i++) assert_int_equal(got.v[i], want[i]);
 }
