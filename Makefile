@@ -38,7 +38,7 @@ WARN := -Wall -Wextra -Werror
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE $(OPT) -g $(WARN) -fPIC -fno-semantic-interposition $(HARDEN) -fopenmp \
     -Iinclude $(RT_CFLAGS) $(EXTRA_CFLAGS)
 # Never -Ofast or -ffast-math: they make comparisons with NaN lie. These three flags keep NaN and infinity as they are.
-KERNEL_FLAGS := $(if $(filter -O2,$(OPT)),-O3) -fno-math-errno -fno-trapping-math -ffp-contract=fast -Isrc
+KERNEL_FLAGS := $(if $(filter -O2,$(OPT)),-O3) -fno-math-errno -fno-trapping-math -ffp-contract=fast $(RT_KERNEL_WARNINGS) -Isrc
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now -Wl,--as-needed -fopenmp $(EXTRA_LDFLAGS)
 LIBS_ALL = $(RT_LIBS) -ldl -lm -lpthread
 MARCH_generic := $(if $(filter v2,$(RT_ISAS)),-march=x86-64)
@@ -47,14 +47,17 @@ MARCH_v3 := -march=x86-64-v3
 MARCH_v4 := -march=x86-64-v4
 
 # A changed flag rebuilds everything: each object depends on this stamp, which is rewritten only when its text differs.
-ifneq ($(BUILDING),)
-SETTINGS := $(CC)|$(AR)|$(CFLAGS_ALL)|$(KERNEL_FLAGS)|$(RT_ISAS)|$(LDFLAGS_ALL)|$(LIBS_ALL)
-ifneq ($(file <$(BUILD)/settings),$(SETTINGS))
-$(shell mkdir -p $(BUILD))
-$(file >$(BUILD)/settings,$(SETTINGS))
+# note: writes TEXT to a file when it holds another one.
+define note
+ifneq ($$(file <$(1)),$(2))
+$$(shell mkdir -p $(dir $(1)))
+$$(file >$(1),$(2))
 endif
-endif
+endef
 STAMP := $(BUILD)/settings
+ifneq ($(BUILDING),)
+$(eval $(call note,$(STAMP),$(CC)|$(AR)|$(CFLAGS_ALL)|$(KERNEL_FLAGS)|$(RT_ISAS)|$(LDFLAGS_ALL)|$(LIBS_ALL)))
+endif
 # Made under another name and moved into place: two makes in one folder never see half a file.
 DEPS = -MMD -MP -MF $(@:.o=.d) -MT $@
 
@@ -64,7 +67,7 @@ archive = $(patsubst %,$(BUILD)/mod/%.a,$(1))
 
 define module_rules
 OBJ_$(1) := $(call objects,$(sort $(wildcard src/$(1)/*.c)))
-$(call archive,$(1)): $$(OBJ_$(1)) $(STAMP)
+$(call archive,$(1)): $$(OBJ_$(1)) $(call archive,$(1)).list
 .PHONY: mod-$(1)
 mod-$(1): $(call archive,$(1))
 endef
@@ -84,7 +87,7 @@ $(BUILD)/obj/ops/%.$(1).$(2).o: kernels/cpu/ops/%.c $(STAMP)
 	    $$(DEPS) -c $$< -o $$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
 endef
 $(foreach i,$(RT_ISAS),$(foreach d,f32 bf16,$(eval $(call op_rules,$(i),$(d)))))
-$(call archive,kernels): $(OBJ_kernels) $(STAMP)
+$(call archive,kernels): $(OBJ_kernels) $(call archive,kernels).list
 .PHONY: mod-kernels
 mod-kernels: $(call archive,kernels)
 
@@ -99,7 +102,7 @@ $(BUILD)/mod/%.a:
 
 LIBRARY := $(BUILD)/librectrain.a
 OBJ_library := $(foreach m,$(MODULES) kernels,$(OBJ_$(m)))
-$(LIBRARY): $(OBJ_library) $(STAMP)
+$(LIBRARY): $(OBJ_library) $(LIBRARY).list
 	@echo "  AR    $@"
 	@$(AR) rcs $@.$$$$ $(filter %.o,$^) && mv -f $@.$$$$ $@
 
@@ -107,6 +110,12 @@ PROGRAM := $(if $(wildcard src/cli/main.c),$(BUILD)/rectrain)
 $(BUILD)/rectrain: $(OBJ_cli) $(LIBRARY) $(STAMP)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_ALL) -rdynamic $(OBJ_cli) $(LIBRARY) $(LIBS_ALL) -o $@
+
+# A source that was removed changes no object's time, so each archive depends on the list of its members too.
+ifneq ($(BUILDING),)
+$(foreach m,$(MODULES) cli kernels,$(eval $(call note,$(call archive,$(m)).list,$(OBJ_$(m)))))
+$(eval $(call note,$(LIBRARY).list,$(OBJ_library)))
+endif
 
 # --- tests: one program a file, linked with its module and the modules that this may depend on --------------------
 LINK_base := base
