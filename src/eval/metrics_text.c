@@ -88,23 +88,33 @@ static void put_cell(rt_text *out, const char *title, int title_width, double va
         rt_text_printf(out, "%7s", "-");
 }
 
+enum { NAME_MOST = 32 };
+
+/* Bytes and code points of a name, cut at NAME_MOST code points. */
+static size_t cut_name(const char *name, int *points) {
+    size_t length = strlen(name), used = 0;
+    for (*points = 0; used < length && *points < NAME_MOST; (*points)++) {
+        unsigned cp;
+        bool bad = false;
+        int step = rt_utf8_decode((const unsigned char *)name + used, length - used, &cp, &bad);
+        used += step > 0 ? (size_t)step : 1;
+    }
+    return used;
+}
+
 static void put_slices(const rt_metrics *m, rt_text *out) {
-    enum { NAME_MOST = 32 };
-    rt_text_printf(out, "\n%*s  %10s  %10s  %7s  %8s  %11s\n", NAME_MOST, "slice", "rows", "click rate", "AUC",
-                   "log loss", "calibration");
+    int width = 12, points;
+    for (uint32_t i = 0; i < m->n_slices; i++) {
+        cut_name(m->slices[i].name, &points);
+        if (points > width) width = points;
+    }
+    rt_text_printf(out, "\n%*s  %10s  %10s  %7s  %8s  %11s\n", width, "slice", "rows", "click rate", "AUC", "log loss",
+                   "calibration");
     for (uint32_t i = 0; i < m->n_slices; i++) {
         const struct rt_slice_metrics *s = &m->slices[i];
-        /* The name comes from a data file: cut to whole code points, control characters made visible. */
-        size_t length = strlen(s->name), points = 0, used = 0;
-        while (used < length && points < NAME_MOST) {
-            unsigned cp;
-            bool bad = false;
-            int step = rt_utf8_decode((const unsigned char *)s->name + used, length - used, &cp, &bad);
-            used += step > 0 ? (size_t)step : 1;
-            points++;
-        }
-        for (size_t k = points; k < NAME_MOST; k++) rt_text_puts(out, " ");
-        rt_text_escaped(out, s->name, used, used);
+        size_t used = cut_name(s->name, &points);
+        rt_text_printf(out, "%*s", width - points, "");
+        rt_text_escaped(out, s->name, used, used); /* the name comes from a data file */
         rt_text_puts(out, "  ");
         put_count(out, s->rows, 10);
         const double values[] = {s->click_rate, s->auc, s->log_loss, s->calibration};
