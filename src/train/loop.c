@@ -31,6 +31,7 @@ static rt_status emit(rt_loop *l, bool line) {
                             .step = s->step,
                             .total_steps = s->total_steps,
                             .epoch = (double)s->step / l->per_epoch,
+                            .loss_known = s->loss_steps > 0,
                             .loss = s->loss_steps ? s->loss_sum / (double)s->loss_steps : 0.0,
                             .lr = l->step.lr,
                             .grad_norm = l->step.grad_norm,

@@ -49,7 +49,8 @@ typedef struct {
 typedef struct {
     bool line; /* a train line is due: loss is the mean, seqs, tokens, seconds the sums since the last */
     uint64_t step, total_steps;
-    double epoch; /* epochs done, with a fraction */
+    double epoch;    /* epochs done, with a fraction */
+    bool loss_known; /* false where every step since the last line was skipped */
     double loss, lr, grad_norm;
     uint64_t seqs, tokens;
     double seconds; /* wall time of steps alone */

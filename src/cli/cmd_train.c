@@ -1,0 +1,219 @@
+/* rectrain train: from a configuration to checkpoints and reports. */
+#include "../base/arena.h"
+#include "../base/clock.h"
+#include "../base/file.h"
+#include "run.h"
+#include "signals.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A signal between two phases: nothing is half done. */
+static rt_status border(const char *before) {
+    if (!rt_signals_stop()) return RT_OK;
+    return rt_fail(RT_ESTOPPED, "stopped by %s before %s; the same command starts again", rt_signals_name(), before);
+}
+
+static rt_status read_state(rt_run *run) {
+    rt_blob blob = rt_source_state(run->setup.source);
+    RT_TRY(rt_run_state_parse(blob.bytes, blob.size, run->folder.last, &run->state));
+    return RT_OK;
+}
+
+/* The digests that a resumed run must find again. */
+static rt_status fill_digests(rt_run *run) {
+    rt_run_state now = {0};
+    rt_digest *d = rt_digest_new();
+    if (!d) return rt_fail(RT_ENOMEM, "out of memory for digests");
+    const rt_dataset *sets[] = {run->train, run->dev};
+    for (int i = 0; i < 2; i++) {
+        if (!sets[i]) continue;
+        rt_digest128 one = rt_dataset_digest(sets[i]);
+        rt_digest_u64(d, one.high);
+        rt_digest_u64(d, one.low);
+    }
+    rt_digest_hex(rt_digest_end(d), now.data_digest);
+    rt_digest_free(d);
+    rt_digest_hex(rt_tokenizer_digest(run->setup.tok), now.vocab_digest);
+    rt_digest_hex(rt_config_meaning_digest(run->cfg), now.meaning_digest);
+    if (run->kind == RT_RUN_RESUME) {
+        if (strcmp(now.data_digest, run->state.data_digest) != 0)
+            return rt_fail(
+                RT_ECONFIG,
+                "%s: the rows of data.train or data.dev are not those the run began with; restore the files, "
+                "choose another run.name, or start anew with run.if_exists = overwrite",
+                run->folder.last);
+        if (strcmp(now.vocab_digest, run->state.vocab_digest) != 0 ||
+            run->state.tokenizer_version != RT_TOKENIZER_VERSION)
+            return rt_fail(
+                RT_ECONFIG,
+                "%s: the tokenizer is not the one the run began with; start anew with run.if_exists = overwrite",
+                run->folder.last);
+    }
+    memcpy(run->state.data_digest, now.data_digest, sizeof now.data_digest);
+    memcpy(run->state.vocab_digest, now.vocab_digest, sizeof now.vocab_digest);
+    memcpy(run->state.meaning_digest, now.meaning_digest, sizeof now.meaning_digest);
+    run->state.tokenizer_version = RT_TOKENIZER_VERSION;
+    return RT_OK;
+}
+
+static rt_status write_config(rt_run *run) {
+    rt_text text = {0};
+    rt_config_write_options options = {.classes = RT_CLASS_ALL};
+    rt_status rc = rt_config_write(run->cfg, &options, &text);
+    if (rc == RT_OK) rc = rt_file_write_atomic(run->folder.config, text.data, text.size);
+    rt_text_free(&text);
+    return rc;
+}
+
+/* Everything up to the first step. */
+static rt_status prepare(rt_run *run) {
+    rt_setup *s = &run->setup;
+    const rt_config *cfg = run->cfg;
+    bool resume = run->kind == RT_RUN_RESUME;
+    s->cli = run->cli;
+    s->cfg = cfg;
+    RT_TRY(rt_setup_backend(s));
+    const char *base = resume ? run->folder.last : cfg->model.init == RT_CFG_INIT_RANDOM ? NULL : cfg->model.base;
+    RT_TRY(rt_setup_base(s, base, true));
+    if (resume) RT_TRY(read_state(run));
+    RT_TRY(border("tokenising"));
+    RT_TRY(rt_run_open_data(run));
+    rt_run_data_summary(run);
+    RT_TRY(fill_digests(run));
+    RT_TRY(border("loading the weights"));
+    int micro = resume ? run->state.micro_batch_tokens : cfg->train.micro_batch_tokens;
+    RT_TRY(rt_setup_model(s, true, rt_run_longest_row(run), rt_run_largest_step(run), micro));
+    RT_TRY(rt_setup_weights(s, true, resume));
+    run->state.micro_batch_tokens = s->micro_tokens;
+    RT_TRY(rt_run_settings(run));
+    RT_TRY(rt_run_plan(run));
+    RT_TRY(border("the first step"));
+    return rt_run_prepare_blobs(run);
+}
+
+static rt_status open_tracks(rt_run *run) {
+    const rt_train_state *t = &run->state.train;
+    bool resume = run->kind == RT_RUN_RESUME;
+    RT_TRY(write_config(run));
+    RT_TRY(rt_run_report_cut(&run->folder, resume ? t->reports : 0));
+    RT_TRY(rt_jsonl_cut(run->folder.metrics, t->step, t->eval_due));
+    RT_TRY(rt_jsonl_open(run->folder.metrics, &run->jsonl));
+    if (run->cfg->track.tensorboard) RT_TRY(rt_tensorboard_open(run->folder.tensorboard, &run->tensorboard));
+    if (resume)
+        rt_info(run->cli->log, "going on after step %llu of %llu", (unsigned long long)t->step,
+                (unsigned long long)t->total_steps);
+    return rt_run_jsonl_start(run);
+}
+
+static uint32_t signals(void *context) {
+    (void)context;
+    return rt_signals_take();
+}
+
+/* Without a dev set, or with keep_best = no, best.h5 holds the last step's weights. */
+static rt_status finish(rt_run *run) {
+    const rt_train_state *t = &run->state.train;
+    if (!run->dev || !run->cfg->checkpoint.keep_best || isnan(t->best_metric))
+        RT_TRY(rt_run_save(run, t, RT_SAVE_BEST));
+    RT_TRY(rt_run_save(run, t, RT_SAVE_LAST));
+    RT_TRY(rt_run_test(run));
+    RT_TRY(rt_run_jsonl_end(run));
+    char *report = NULL;
+    size_t size = 0;
+    if (rt_file_exists(run->folder.report)) RT_TRY(rt_file_read(run->folder.report, (size_t)1 << 30, &report, &size));
+    rt_status rc = rt_html_write(run->folder.html, run->cfg->run.name, run->folder.metrics, report ? report : "");
+    free(report);
+    if (t->skipped_steps)
+        rt_warn(run->cli->log, "%llu steps had gradients that were not finite and were skipped",
+                (unsigned long long)t->skipped_steps);
+    if (t->empty_steps)
+        rt_warn(run->cli->log, "%llu steps had rows of weight 0 alone and changed nothing",
+                (unsigned long long)t->empty_steps);
+    rt_info(run->cli->log, "best checkpoint: %s (step %llu)", run->folder.best,
+            (unsigned long long)(isnan(t->best_metric) ? t->step : t->best_step));
+    return rc;
+}
+
+static rt_status train(rt_run *run) {
+    rt_train_job job = {.data = run->train,
+                        .objective = run->setup.objective,
+                        .encoder = &run->setup.encoder,
+                        .comm = run->setup.comm,
+                        .settings = run->settings,
+                        .state = &run->state.train,
+                        .hooks = {.context = run,
+                                  .on_event = rt_run_event,
+                                  .on_eval = run->dev ? rt_run_eval : NULL,
+                                  .on_save = rt_run_save,
+                                  .signals = signals}};
+    run->steps_started = rt_clock_seconds();
+    run->first_step = run->state.train.step;
+    rt_status rc = rt_train(&job);
+    rt_progress_line_end(run->line);
+    RT_TRY(rc);
+    rc = finish(run);
+    if (rc == RT_ESTOPPED) /* while testing: last.h5 is there and says that only the test is left */
+        return rt_fail(RT_ESTOPPED,
+                       "stopped by %s while testing; training is done and saved, the same command finishes it",
+                       rt_signals_name());
+    return rc;
+}
+
+static void close_run(rt_run *run) {
+    rt_progress_line_free(run->line);
+    rt_jsonl_close(run->jsonl);
+    rt_tensorboard_close(run->tensorboard);
+    rt_dataset_close(run->train);
+    rt_dataset_close(run->dev);
+    rt_dataset_close(run->test);
+    rt_setup_close(&run->setup);
+    rt_run_folder_close(run->cli, &run->folder);
+    rt_config_free(run->cfg);
+    free(run->checkpoint_ini);
+    free(run->config_json);
+    free(run->tokenizer_json);
+    free(run);
+}
+
+static rt_status check(const rt_config *cfg) {
+    RT_TRY(rt_config_check_training(cfg));
+    double value;
+    bool higher;
+    rt_metrics none = {0};
+    if (!rt_metric_by_name(&none, cfg->eval.metric, &value, &higher))
+        return rt_fail(RT_ECONFIG, "eval.metric = %s: expected one of %s", cfg->eval.metric, rt_metric_names());
+    return RT_OK;
+}
+
+rt_status rt_cmd_train(rt_cli *cli) {
+    rt_status rc = RT_OK;
+    rt_run *run = calloc(1, sizeof *run);
+    if (!run) return rt_fail(RT_ENOMEM, "out of memory");
+    run->cli = cli;
+    run->folder.lock_fd = -1;
+    RT_GO(rt_cli_config(cli, NULL, 0, NULL, &run->cfg));
+    RT_GO(check(run->cfg));
+    rt_signals_install(run->cfg->checkpoint.on_usr1 == RT_CFG_USR1_SAVE);
+    if (cli->dry_run)
+        RT_GO(rt_run_folder_name(run->cfg, &run->folder));
+    else
+        RT_GO(rt_run_folder_open(cli, run->cfg, &run->folder, &run->kind));
+    if (run->kind == RT_RUN_FINISHED) {
+        rt_info(cli->log, "%s: this run is finished; its reports:", run->folder.folder);
+        RT_GO(rt_run_report_print(&run->folder));
+        goto done;
+    }
+    run->line = rt_progress_line_new(stderr, cli->terminal && !cli->quiet, 10.0, cli->log);
+    RT_GO(prepare(run));
+    if (cli->dry_run) {
+        rt_info(cli->log, "--dry-run: nothing was trained or written");
+        goto done;
+    }
+    RT_GO(open_tracks(run));
+    RT_GO(train(run));
+done:
+    close_run(run);
+    return rc;
+}

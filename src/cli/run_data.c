@@ -1,0 +1,115 @@
+/* Opening the data sets, and saying what was found in them before the first step. */
+#include "../base/clock.h"
+#include "run.h"
+#include "signals.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    rt_run *run;
+    const char *what;
+    double started;
+} rt_open_progress;
+
+static bool show_progress(void *context, uint64_t done, uint64_t all, uint64_t rows) {
+    rt_open_progress *p = context;
+    rt_text text = {0};
+    double share = all ? (double)done / (double)all : 1.0, seconds = rt_clock_seconds() - p->started;
+    rt_text_printf(&text, "tokenising %s ", p->what);
+    rt_progress_bar(share, 20, &text);
+    rt_text_printf(&text, " %llu rows, %.0f MB/s", (unsigned long long)rows,
+                   seconds > 0 ? (double)done / seconds / 1e6 : 0.0);
+    if (text.data) rt_progress_line_update(p->run->line, text.data);
+    rt_text_free(&text);
+    return rt_signals_stop();
+}
+
+static rt_status open_one(rt_run *run, const char *what, const rt_config_list *files, rt_dataset **out) {
+    if (!files->n) return RT_OK;
+    rt_data_spec spec = rt_setup_spec(&run->setup, (const char *const *)files->items, files->n, true,
+                                      run->cli->dry_run ? NULL : run->folder.cache);
+    rt_open_progress progress = {run, what, rt_clock_seconds()};
+    rt_status rc = rt_dataset_open(&spec, run->setup.tok, run->cli->log, show_progress, &progress, out);
+    rt_progress_line_end(run->line);
+    if (rc == RT_ESTOPPED)
+        return rt_fail(RT_ESTOPPED, "stopped by %s while tokenising; nothing was trained yet", rt_signals_name());
+    if (rc != RT_OK) return rc;
+    if (!rt_dataset_rows(*out)) return rt_fail(RT_EDATA, "%s: no rows below the header", files->items[0]);
+    return RT_OK;
+}
+
+rt_status rt_run_open_data(rt_run *run) {
+    RT_TRY(open_one(run, "data.train", &run->cfg->data.train, &run->train));
+    RT_TRY(open_one(run, "data.dev", &run->cfg->data.dev, &run->dev));
+    return open_one(run, "data.test", &run->cfg->data.test, &run->test);
+}
+
+static void describe(const rt_run *run, const char *name, const rt_dataset *ds) {
+    if (!ds) return;
+    const rt_data_stats *s = rt_dataset_stats(ds);
+    rt_log *log = run->cli->log;
+    rt_info(log,
+            "%-5s %u rows, click rate %.4f, tokens a row %.1f mean, %d longest, %.2f %% truncated, %llu empty texts "
+            "(%s in %.2f s)",
+            name, rt_dataset_rows(ds), s->click_rate, s->mean_len, s->max_len,
+            100.0 * (double)s->truncated / (double)(s->rows ? s->rows : 1),
+            (unsigned long long)(s->empty_a + s->empty_b), s->from_cache ? "cached" : "tokenised", s->seconds);
+    if (s->bad_rows) rt_warn(log, "%s: %llu bad rows were skipped", name, (unsigned long long)s->bad_rows);
+    if (s->special_split)
+        rt_warn(log,
+                "%s: %llu special tokens such as [SEP] stand in the texts and were split (data.special_tokens = match "
+                "keeps them)",
+                name, (unsigned long long)s->special_split);
+    if (s->invalid_utf8)
+        rt_warn(log, "%s: %llu bytes are not UTF-8 and were dropped", name, (unsigned long long)s->invalid_utf8);
+    if (rt_dataset_groups(ds))
+        rt_info(log, "%-5s %u groups, %u of one class", name, rt_dataset_group_count(ds),
+                rt_dataset_one_class_groups(ds));
+    if (s->click_rate <= 0.0 || s->click_rate >= 1.0)
+        rt_warn(log, "%s: every row has the same label; there is nothing to tell apart", name);
+}
+
+static void overlap(const rt_run *run, const char *name, const rt_dataset *other) {
+    rt_data_overlap o;
+    if (!other || rt_dataset_overlap(run->train, other, &o) != RT_OK) return;
+    rt_text text = {0};
+    rt_text_printf(&text, "%s shares with train: %llu of %u rows (same texts)", name, (unsigned long long)o.rows,
+                   rt_dataset_rows(other));
+    if (o.has_items) rt_text_printf(&text, ", %llu items", (unsigned long long)o.items);
+    if (o.has_users) rt_text_printf(&text, ", %llu users", (unsigned long long)o.users);
+    if (text.data) rt_info(run->cli->log, "%s", text.data);
+    rt_text_free(&text);
+}
+
+void rt_run_data_summary(const rt_run *run) {
+    describe(run, "train", run->train);
+    describe(run, "dev", run->dev);
+    describe(run, "test", run->test);
+    overlap(run, "dev", run->dev);
+    overlap(run, "test", run->test);
+}
+
+int rt_run_longest_row(const rt_run *run) {
+    const rt_dataset *sets[] = {run->train, run->dev, run->test};
+    int longest = 3;
+    for (int i = 0; i < 3; i++)
+        if (sets[i] && rt_dataset_stats(sets[i])->max_len > longest) longest = rt_dataset_stats(sets[i])->max_len;
+    return longest;
+}
+
+int64_t rt_run_largest_step(const rt_run *run) {
+    /* Lengths are small numbers: a histogram gives the sum of the longest batch_size rows. */
+    enum { LIMIT = 1 << 16 };
+    uint32_t *histogram = calloc(LIMIT, sizeof *histogram), n = rt_dataset_rows(run->train);
+    const uint16_t *lengths = rt_dataset_lengths(run->train);
+    int64_t left = run->cfg->train.batch_size, sum = 0;
+    if (!histogram) return 0;
+    for (uint32_t i = 0; i < n; i++) histogram[lengths[i]]++;
+    for (int len = LIMIT - 1; len > 0 && left > 0; len--) {
+        int64_t take = histogram[len] < left ? histogram[len] : left;
+        sum += take * len;
+        left -= take;
+    }
+    free(histogram);
+    return sum;
+}

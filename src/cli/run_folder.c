@@ -1,0 +1,190 @@
+#include "run_folder.h"
+#include "../base/file.h"
+#include "../checkpoint/checkpoint.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define REPORT_LIMIT ((size_t)1 << 30)
+/* Reports are told apart by this line, so that a resumed run can cut the file back by counting. */
+#define REPORT_RULE "================================================================"
+
+rt_status rt_run_folder_name(const rt_config *cfg, rt_run_folder *run) {
+    memset(run, 0, sizeof *run);
+    run->lock_fd = -1;
+    run->folder = rt_path_join(cfg->run.output, cfg->run.name);
+    if (!run->folder) return rt_fail(RT_ENOMEM, "out of memory for paths");
+    struct {
+        char **path;
+        const char *name;
+    } parts[] = {{&run->best, "best.h5"},
+                 {&run->last, "last.h5"},
+                 {&run->metrics, "metrics.jsonl"},
+                 {&run->report, "report.txt"},
+                 {&run->log, "log.txt"},
+                 {&run->config, "config.ini"},
+                 {&run->tensorboard, "tensorboard"},
+                 {&run->cache, "cache"},
+                 {&run->html, "report.html"},
+                 {&run->lock, "lock"}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (!(*parts[i].path = rt_path_join(run->folder, parts[i].name)))
+            return rt_fail(RT_ENOMEM, "out of memory for paths");
+    if (cfg->data.cache) {
+        free(run->cache);
+        run->cache = strcmp(cfg->data.cache, "none") == 0 ? NULL : rt_strdup(cfg->data.cache);
+    }
+    return RT_OK;
+}
+
+static rt_status take_lock(rt_run_folder *run) {
+    run->lock_fd = open(run->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (run->lock_fd < 0) return rt_fail(RT_EIO, "%s: %s", run->lock, strerror(errno));
+    if (flock(run->lock_fd, LOCK_EX | LOCK_NB) == 0) return RT_OK;
+    if (errno != EWOULDBLOCK) return RT_OK; /* a file system without locks: go on without */
+    return rt_fail(RT_ECONFIG,
+                   "%s: another rectrain process is at work in this folder; wait for it, or choose another run.name",
+                   run->folder);
+}
+
+/* Removes what a run writes, and nothing else. */
+static rt_status clear_folder(const rt_run_folder *run) {
+    const char *own[] = {run->best, run->last, run->metrics, run->report, run->log, run->config, run->html};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (unlink(own[i]) != 0 && errno != ENOENT) return rt_fail(RT_EIO, "%s: %s", own[i], strerror(errno));
+    const char *folders[] = {run->folder, run->tensorboard}, *prefixes[] = {"step-", "events.out.tfevents."};
+    for (int i = 0; i < 2; i++) {
+        DIR *dir = opendir(folders[i]);
+        if (!dir) continue;
+        for (struct dirent *e; (e = readdir(dir));)
+            if (strncmp(e->d_name, prefixes[i], strlen(prefixes[i])) == 0) unlinkat(dirfd(dir), e->d_name, 0);
+        closedir(dir);
+    }
+    return RT_OK;
+}
+
+/* A finished run's metrics.jsonl ends with its "end" event. */
+static bool is_finished(const rt_run_folder *run) {
+    FILE *f = fopen(run->metrics, "r");
+    if (!f) return false;
+    char tail[512] = {0};
+    if (fseek(f, -(long)(sizeof tail - 1), SEEK_END) != 0) rewind(f);
+    size_t n = fread(tail, 1, sizeof tail - 1, f);
+    fclose(f);
+    while (n && tail[n - 1] == '\n') tail[--n] = 0;
+    const char *line = strrchr(tail, '\n');
+    return strstr(line ? line : tail, "\"event\": \"end\"") != NULL;
+}
+
+static rt_status check_meaning(const rt_config *cfg, const rt_run_folder *run) {
+    rt_checkpoint *c = NULL;
+    rt_text differences = {0};
+    rt_status rc = rt_checkpoint_open(run->last, &c);
+    if (rc != RT_OK) return rt_fail_context(rc, "cannot resume (run.if_exists = overwrite starts anew)");
+    rt_blob ini = rt_checkpoint_config_ini(c);
+    rc = rt_config_meaning_differences(cfg, ini.bytes, ini.size, run->last, &differences);
+    if (rc == RT_OK && differences.size)
+        rc = rt_fail(
+            RT_ECONFIG,
+            "%s holds a run with other settings:\n%sGive this run another run.name, restore these keys, or start anew "
+            "with run.if_exists = overwrite",
+            run->folder, differences.data);
+    rt_text_free(&differences);
+    rt_checkpoint_close(c);
+    return rc;
+}
+
+static rt_status decide(rt_cli *cli, const rt_config *cfg, rt_run_folder *run, rt_run_kind *kind) {
+    bool last = rt_file_exists(run->last), any = last || rt_file_exists(run->best) || rt_file_exists(run->metrics);
+    *kind = RT_RUN_FRESH;
+    if (any && cfg->run.if_exists == RT_IF_EXISTS_REFUSE)
+        return rt_fail(RT_ECONFIG,
+                       "%s already holds a run; choose another run.name, or set run.if_exists = resume or overwrite",
+                       run->folder);
+    if (cfg->run.if_exists == RT_IF_EXISTS_OVERWRITE || !last) {
+        if (any)
+            rt_info(cli->log, "%s: %s", run->folder,
+                    last ? "overwriting an earlier run" : "an earlier run saved nothing; starting anew");
+        return clear_folder(run);
+    }
+    RT_TRY(check_meaning(cfg, run));
+    *kind = is_finished(run) ? RT_RUN_FINISHED : RT_RUN_RESUME;
+    return RT_OK;
+}
+
+rt_status rt_run_folder_open(rt_cli *cli, const rt_config *cfg, rt_run_folder *run, rt_run_kind *kind) {
+    RT_TRY(rt_run_folder_name(cfg, run));
+    RT_TRY(rt_make_folders(run->folder));
+    RT_TRY(take_lock(run));
+    RT_TRY(decide(cli, cfg, run, kind));
+    if (*kind == RT_RUN_FINISHED) return RT_OK;
+    if (run->cache) RT_TRY(rt_make_folders(run->cache));
+    run->log_file = fopen(run->log, "ae");
+    if (!run->log_file) return rt_fail(RT_EIO, "%s: %s", run->log, strerror(errno));
+    rt_log_tee(cli->log, run->log_file);
+    return RT_OK;
+}
+
+void rt_run_folder_close(rt_cli *cli, rt_run_folder *run) {
+    if (run->log_file) {
+        rt_log_tee(cli->log, NULL);
+        fclose(run->log_file);
+    }
+    if (run->lock_fd >= 0) close(run->lock_fd);
+    char *paths[] = {run->folder, run->best,        run->last,  run->metrics, run->report, run->log,
+                     run->config, run->tensorboard, run->cache, run->html,    run->lock};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) free(paths[i]);
+    memset(run, 0, sizeof *run);
+    run->lock_fd = -1;
+}
+
+rt_status rt_run_report_add(rt_run_folder *run, const char *text, size_t size) {
+    char *old = NULL;
+    size_t old_size = 0;
+    rt_text all = {0};
+    if (rt_file_exists(run->report)) RT_TRY(rt_file_read(run->report, REPORT_LIMIT, &old, &old_size));
+    if (old) rt_text_append(&all, old, old_size);
+    rt_text_append(&all, text, size);
+    rt_text_puts(&all, REPORT_RULE "\n");
+    rt_status rc = rt_text_status(&all);
+    if (rc == RT_OK) rc = rt_file_write_atomic(run->report, all.data, all.size);
+    if (rc == RT_OK) run->reports++;
+    rt_text_free(&all);
+    free(old);
+    return rc;
+}
+
+rt_status rt_run_report_cut(rt_run_folder *run, uint32_t n) {
+    char *text = NULL;
+    size_t size = 0;
+    run->reports = n;
+    if (!rt_file_exists(run->report)) return RT_OK;
+    RT_TRY(rt_file_read(run->report, REPORT_LIMIT, &text, &size));
+    char *at = text;
+    for (uint32_t i = 0; i < n && at; i++) {
+        at = strstr(at, REPORT_RULE "\n");
+        if (at) at += strlen(REPORT_RULE) + 1;
+    }
+    rt_status rc = at ? rt_file_write_atomic(run->report, text, (size_t)(at - text)) : RT_OK;
+    free(text);
+    return rc;
+}
+
+rt_status rt_run_report_print(const rt_run_folder *run) {
+    char *text = NULL;
+    size_t size = 0;
+    if (!rt_file_exists(run->report)) return RT_OK;
+    RT_TRY(rt_file_read(run->report, REPORT_LIMIT, &text, &size));
+    rt_status rc = RT_OK;
+    for (char *line = text, *end; rc == RT_OK && *line; line = end) {
+        end = strchr(line, '\n');
+        end = end ? end + 1 : line + strlen(line);
+        if (strncmp(line, REPORT_RULE, strlen(REPORT_RULE)) != 0) rc = rt_cli_write(line, (size_t)(end - line));
+    }
+    free(text);
+    return rc == RT_OK ? rt_cli_flush() : rc;
+}

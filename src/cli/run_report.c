@@ -1,0 +1,216 @@
+/* What a run says while it works: the live line, metrics.jsonl, TensorBoard, and the reports of evaluations. */
+#include "../base/clock.h"
+#include "../base/file.h"
+#include "run.h"
+#include "signals.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double epoch_of(const rt_run *run) {
+    return (double)run->state.train.step / rt_steps_per_epoch(rt_dataset_rows(run->train), run->cfg->train.batch_size);
+}
+
+static void json_number(rt_text *t, const char *key, double value) {
+    rt_text_printf(t, ", \"%s\": ", key);
+    if (isfinite(value))
+        rt_text_double(t, value);
+    else
+        rt_text_puts(t, "null");
+}
+
+/* {"time": ..., "event": "...", "step": ..., "epoch": ... without the closing brace */
+static void json_start(const rt_run *run, const char *event, rt_text *t) {
+    rt_text_printf(t, "{\"time\": %.3f, \"event\": \"%s\", \"step\": %llu", rt_clock_unix(), event,
+                   (unsigned long long)run->state.train.step);
+    json_number(t, "epoch", epoch_of(run));
+}
+
+static rt_status json_finish(rt_run *run, rt_text *t) {
+    rt_text_puts(t, "}");
+    rt_status rc = rt_text_status(t);
+    if (rc == RT_OK && run->jsonl) rc = rt_jsonl_write(run->jsonl, t->data);
+    rt_text_free(t);
+    return rc;
+}
+
+static void scalar(rt_run *run, const char *tag, double value) {
+    if (run->tensorboard && isfinite(value))
+        rt_tensorboard_scalar(run->tensorboard, tag, run->state.train.step, rt_clock_unix(), (float)value);
+}
+
+rt_status rt_run_jsonl_start(rt_run *run) {
+    rt_text t = {0};
+    json_start(run, "start", &t);
+    rt_text_printf(&t, ", \"total_steps\": %llu, \"rows\": %u, \"parameters\": %lld, \"device\": ",
+                   (unsigned long long)run->state.train.total_steps, rt_dataset_rows(run->train),
+                   (long long)rt_param_count(&run->setup.table, false));
+    rt_text_json_string(&t, run->setup.be->description, strlen(run->setup.be->description));
+    rt_text_printf(&t, ", \"resumed\": %s", run->kind == RT_RUN_RESUME ? "true" : "false");
+    return json_finish(run, &t);
+}
+
+rt_status rt_run_jsonl_checkpoint(rt_run *run, const char *path) {
+    rt_text t = {0};
+    if (!run->jsonl) return RT_OK;
+    const char *name = rt_path_basename(path);
+    json_start(run, "checkpoint", &t);
+    rt_text_puts(&t, ", \"file\": ");
+    rt_text_json_string(&t, name, strlen(name));
+    return json_finish(run, &t);
+}
+
+rt_status rt_run_jsonl_end(rt_run *run) {
+    rt_text t = {0};
+    json_start(run, "end", &t);
+    json_number(&t, "best_metric", run->state.train.best_metric);
+    rt_text_printf(&t, ", \"best_step\": %llu, \"skipped_steps\": %llu, \"empty_steps\": %llu",
+                   (unsigned long long)run->state.train.best_step, (unsigned long long)run->state.train.skipped_steps,
+                   (unsigned long long)run->state.train.empty_steps);
+    return json_finish(run, &t);
+}
+
+static void live_line(rt_run *run, const rt_train_event *e) {
+    double now = rt_clock_seconds(), share = e->total_steps ? (double)e->step / (double)e->total_steps : 1.0;
+    uint64_t done = e->step - run->first_step;
+    rt_text t = {0};
+    rt_text_printf(&t, "step %llu/%llu ", (unsigned long long)e->step, (unsigned long long)e->total_steps);
+    rt_progress_bar(share, 20, &t);
+    rt_text_printf(&t, " epoch %.2f", e->epoch);
+    if (e->loss_known) rt_text_printf(&t, "  loss %.4f", e->loss);
+    rt_text_printf(&t, "  lr %.2e", e->lr);
+    if (e->seconds > 0) rt_text_printf(&t, "  %.0f tokens/s", (double)e->tokens / e->seconds);
+    if (done) {
+        char left[32];
+        rt_duration_text((now - run->steps_started) / (double)done * (double)(e->total_steps - e->step), left);
+        rt_text_printf(&t, "  %s left", left);
+    }
+    if (t.data) rt_progress_line_update(run->line, t.data);
+    rt_text_free(&t);
+}
+
+rt_status rt_run_event(void *context, const rt_train_event *e) {
+    rt_run *run = context;
+    live_line(run, e);
+    if (!e->line) return RT_OK;
+    rt_text t = {0};
+    json_start(run, "train", &t);
+    json_number(&t, "loss", e->loss_known ? e->loss : NAN);
+    json_number(&t, "lr", e->lr);
+    json_number(&t, "grad_norm", e->grad_norm);
+    rt_text_printf(&t, ", \"seqs\": %llu, \"tokens\": %llu", (unsigned long long)e->seqs,
+                   (unsigned long long)e->tokens);
+    json_number(&t, "seconds", e->seconds);
+    RT_TRY(json_finish(run, &t));
+    if (e->loss_known) scalar(run, "train/loss", e->loss);
+    scalar(run, "train/lr", e->lr);
+    scalar(run, "train/grad_norm", e->grad_norm);
+    if (e->seconds > 0) scalar(run, "train/tokens_per_second", (double)e->tokens / e->seconds);
+    return RT_OK;
+}
+
+typedef struct {
+    rt_run *run;
+    const char *split;
+    double started;
+} rt_eval_progress;
+
+static bool wants_stop(void *context) {
+    (void)context;
+    return rt_signals_stop();
+}
+
+static void eval_line(void *context, uint32_t done, uint32_t all) {
+    rt_eval_progress *p = context;
+    rt_text t = {0};
+    rt_text_printf(&t, "evaluating %s ", p->split);
+    rt_progress_bar(all ? (double)done / all : 1.0, 20, &t);
+    rt_text_printf(&t, " %u/%u batches", done, all);
+    if (t.data) rt_progress_line_update(p->run->line, t.data);
+    rt_text_free(&t);
+}
+
+/* Scores a set; metrics belong to the caller. */
+static rt_status score(rt_run *run, const rt_dataset *ds, const char *split, rt_metrics *metrics) {
+    rt_setup *s = &run->setup;
+    rt_eval_progress progress = {run, split, rt_clock_seconds()};
+    rt_evaluate_options options = {.batch_tokens = run->cfg->eval.batch_tokens,
+                                   .max_seqs = s->eval_max_seqs,
+                                   .context = &progress,
+                                   .stop = wants_stop,
+                                   .progress = eval_line};
+    uint32_t n = rt_dataset_rows(ds);
+    float *logits = calloc((size_t)n * (size_t)s->n_labels + 1, sizeof *logits);
+    if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
+    rt_status rc = rt_evaluate(s->objective, ds, s->comm, &options, logits);
+    rt_progress_line_end(run->line);
+    if (rc == RT_OK) {
+        rt_scored scored = {.n_rows = n,
+                            .n_labels = s->n_labels,
+                            .logits = logits,
+                            .labels = rt_dataset_labels(ds),
+                            .weights = rt_dataset_weights(ds),
+                            .groups = rt_dataset_groups(ds),
+                            .n_groups = rt_dataset_group_count(ds),
+                            .label_names = s->labels,
+                            .threshold = run->cfg->eval.threshold};
+        rc = rt_metrics_compute(&scored, metrics);
+    }
+    free(logits);
+    return rc;
+}
+
+/* The report goes to stdout, report.txt, metrics.jsonl and TensorBoard. */
+static rt_status publish(rt_run *run, const char *split, const rt_metrics *m) {
+    rt_text t = {0};
+    rt_text_printf(&t, "%s, step %llu (epoch %.2f)\n\n", split, (unsigned long long)run->state.train.step,
+                   epoch_of(run));
+    rt_metrics_text(m, &t);
+    rt_text_puts(&t, "\n");
+    rt_status rc = rt_text_status(&t);
+    if (rc == RT_OK) rc = rt_cli_write(t.data, t.size);
+    if (rc == RT_OK) rc = rt_cli_flush();
+    if (rc == RT_OK) rc = rt_run_report_add(&run->folder, t.data, t.size);
+    rt_text_free(&t);
+    RT_TRY(rc);
+    json_start(run, "eval", &t);
+    rt_text_printf(&t, ", \"split\": \"%s\", ", split);
+    rt_metrics_json(m, true, &t);
+    RT_TRY(json_finish(run, &t));
+    static const char *const tags[] = {"auc", "gauc", "log_loss", "accuracy"};
+    for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++) {
+        char tag[64];
+        double value;
+        bool higher;
+        snprintf(tag, sizeof tag, "%s/%s", split, tags[i]);
+        if (rt_metric_by_name(m, tags[i], &value, &higher)) scalar(run, tag, value);
+    }
+    return RT_OK;
+}
+
+rt_status rt_run_eval(void *context, rt_train_state *state, double *metric, bool *higher) {
+    rt_run *run = context;
+    rt_metrics m = {0};
+    (void)state;
+    rt_status rc = score(run, run->dev, "dev", &m);
+    if (rc == RT_OK) rc = publish(run, "dev", &m);
+    if (rc == RT_OK && !rt_metric_by_name(&m, run->cfg->eval.metric, metric, higher))
+        rc = rt_fail(RT_ECONFIG, "eval.metric = %s: expected one of %s", run->cfg->eval.metric, rt_metric_names());
+    rt_metrics_free(&m);
+    return rc;
+}
+
+rt_status rt_run_test(rt_run *run) {
+    if (!run->test) return RT_OK;
+    bool best = run->cfg->eval.test_with == RT_CFG_TEST_BEST;
+    const rt_train_state *t = &run->state.train;
+    if (best && run->dev && t->best_step != t->step && rt_file_exists(run->folder.best)) {
+        rt_info(run->cli->log, "test: with the best weights, of step %llu", (unsigned long long)t->best_step);
+        RT_TRY(rt_setup_reload(&run->setup, run->folder.best));
+    }
+    rt_metrics m = {0};
+    rt_status rc = score(run, run->test, "test", &m);
+    if (rc == RT_OK) rc = publish(run, "test", &m);
+    rt_metrics_free(&m);
+    return rc;
+}

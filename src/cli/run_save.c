@@ -1,0 +1,149 @@
+/* Checkpoints of a run: best.h5 for serving, last.h5 and step-*.h5 for going on. */
+#include "../base/file.h"
+#include "run.h"
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *take_text(rt_text *text) {
+    char *s = rt_text_status(text) == RT_OK && text->data ? rt_strndup(text->data, text->size) : NULL;
+    rt_text_free(text);
+    return s;
+}
+
+rt_status rt_run_prepare_blobs(rt_run *run) {
+    rt_text text = {0};
+    rt_config_write_options options = {.classes = RT_CLASS_MEANING | RT_CLASS_COLUMNS};
+    RT_TRY(rt_config_write(run->cfg, &options, &text));
+    run->checkpoint_ini = take_text(&text);
+    RT_TRY(rt_config_json_write(&run->setup.bert, run->setup.labels, run->setup.n_labels, &text));
+    run->config_json = take_text(&text);
+    RT_TRY(rt_tokenizer_config_write(run->setup.tok, run->cfg->data.max_length, &text));
+    run->tokenizer_json = take_text(&text);
+    if (!run->checkpoint_ini || !run->config_json || !run->tokenizer_json)
+        return rt_fail(RT_ENOMEM, "out of memory for a checkpoint's texts");
+    return RT_OK;
+}
+
+/* Views of rows; where the backend's memory is not the host's, copies that the caller frees. */
+typedef struct {
+    rt_tensor_view *views;
+    float **copies;
+    int n;
+} rt_views;
+
+static void free_views(rt_views *v) {
+    for (int i = 0; v->copies && i < v->n; i++) free(v->copies[i]);
+    free(v->copies);
+    free(v->views);
+    *v = (rt_views){0};
+}
+
+static rt_status make_views(rt_setup *s, rt_buffer buffer, rt_views *v) {
+    const rt_param_table *t = &s->table;
+    v->views = calloc((size_t)t->n, sizeof *v->views);
+    v->copies = calloc((size_t)t->n, sizeof *v->copies);
+    if (!v->views || !v->copies) return rt_fail(RT_ENOMEM, "out of memory to save");
+    for (int i = 0; i < t->n; i++) {
+        const rt_param *p = &t->rows[i];
+        if (buffer != RT_BUFFER_PARAMS && !p->trainable) continue;
+        const float *data = rt_model_direct(&s->model, i, buffer);
+        if (!data) {
+            float *copy = v->copies[v->n] = malloc((size_t)p->count * sizeof *copy);
+            if (!copy) return rt_fail(RT_ENOMEM, "out of memory to save %s", p->name);
+            RT_TRY(rt_model_get(&s->model, i, buffer, copy));
+            data = copy;
+        }
+        v->views[v->n++] =
+            (rt_tensor_view){.name = p->name, .rank = p->rank, .shape = {p->shape[0], p->shape[1]}, .data = data};
+    }
+    return RT_OK;
+}
+
+static rt_blob blob(const char *s) {
+    return (rt_blob){s, strlen(s)};
+}
+
+static rt_status write_checkpoint(rt_run *run, const char *path, bool resumable) {
+    rt_status rc = RT_OK;
+    rt_views params = {0}, m = {0}, v = {0};
+    rt_text state = {0};
+    rt_checkpoint_contents contents = {.config_json = blob(run->config_json),
+                                       .vocab_txt = {run->setup.vocab, run->setup.vocab_size},
+                                       .tokenizer_config_json = blob(run->tokenizer_json),
+                                       .config_ini = blob(run->checkpoint_ini)};
+    RT_GO(make_views(&run->setup, RT_BUFFER_PARAMS, &params));
+    contents.tensors = params.views;
+    contents.n_tensors = params.n;
+    if (resumable) {
+        RT_GO(make_views(&run->setup, RT_BUFFER_M, &m));
+        RT_GO(make_views(&run->setup, RT_BUFFER_V, &v));
+        rt_run_state_write(&run->state, run->setup.labels, run->setup.n_labels, &state);
+        RT_GO(rt_text_status(&state));
+        contents.state = (rt_blob){state.data, state.size};
+        contents.m = m.views;
+        contents.v = v.views;
+        contents.n_moments = m.n;
+    }
+    RT_GO(rt_checkpoint_write(path, &contents));
+done:
+    free_views(&params);
+    free_views(&m);
+    free_views(&v);
+    rt_text_free(&state);
+    return rc;
+}
+
+static int newest_first(const void *a, const void *b) {
+    return strcmp(*(char *const *)b, *(char *const *)a);
+}
+
+/* Keeps the newest `keep` numbered files. */
+static void prune_numbered(const rt_run *run, int keep) {
+    enum { MOST = 4096 };
+    char *names[MOST];
+    int n = 0;
+    DIR *dir = opendir(run->folder.folder);
+    if (!dir) return;
+    for (struct dirent *e; n < MOST && (e = readdir(dir));) {
+        size_t size = strlen(e->d_name);
+        if (size == 16 && strncmp(e->d_name, "step-", 5) == 0 && strcmp(e->d_name + 13, ".h5") == 0) {
+            char *name = rt_strdup(e->d_name);
+            if (name) names[n++] = name;
+        }
+    }
+    closedir(dir);
+    qsort(names, (size_t)n, sizeof names[0], newest_first);
+    for (int i = 0; i < n; i++) {
+        char *path = i >= keep ? rt_path_join(run->folder.folder, names[i]) : NULL;
+        if (path) remove(path);
+        free(path);
+        free(names[i]);
+    }
+}
+
+static rt_status save_numbered(rt_run *run, const rt_train_state *state) {
+    if (run->cfg->checkpoint.keep <= 0) return RT_OK;
+    char name[32];
+    snprintf(name, sizeof name, "step-%08llu.h5", (unsigned long long)state->step);
+    char *path = rt_path_join(run->folder.folder, name);
+    if (!path) return rt_fail(RT_ENOMEM, "out of memory for paths");
+    rt_status rc = write_checkpoint(run, path, true);
+    free(path);
+    if (rc == RT_OK) prune_numbered(run, run->cfg->checkpoint.keep);
+    return rc;
+}
+
+rt_status rt_run_save(void *context, const rt_train_state *state, rt_save_kind kind) {
+    rt_run *run = context;
+    uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_rows(run->train), run->cfg->train.batch_size);
+    run->state.epoch = (uint32_t)(state->step / per_epoch);
+    run->state.step_in_epoch = (uint32_t)(state->step % per_epoch);
+    run->state.train.reports = run->folder.reports;
+    if (kind == RT_SAVE_NUMBERED) return save_numbered(run, state);
+    const char *path = kind == RT_SAVE_BEST ? run->folder.best : run->folder.last;
+    RT_TRY(write_checkpoint(run, path, kind == RT_SAVE_LAST));
+    rt_verbose(run->cli->log, "step %llu: wrote %s", (unsigned long long)state->step, path);
+    return rt_run_jsonl_checkpoint(run, path);
+}

@@ -1,0 +1,54 @@
+/* Puts the parts of a command together: configuration -> tokenizer, backend, model, objective, data. */
+#ifndef RT_CLI_SETUP_H
+#define RT_CLI_SETUP_H
+#include "../checkpoint/source.h"
+#include "../comm/comm.h"
+#include "../data/dataset.h"
+#include "../eval/evaluate.h"
+#include "../objective/objective.h"
+#include "cli.h"
+
+typedef struct {
+    rt_cli *cli;
+    const rt_config *cfg; /* borrowed */
+    rt_source *source;    /* NULL with init = random, and once weights are loaded */
+    char *vocab;          /* vocab.txt bytes */
+    size_t vocab_size;
+    rt_tokenizer *tok;
+    rt_bert bert;
+    const char **labels; /* [n_labels] names in order of values; each owned */
+    int n_labels;
+    rt_precision precision;
+    rt_backend *be;
+    rt_param_table table;
+    rt_model model;
+    rt_encoder encoder;
+    rt_objective *objective;
+    rt_comm *comm;
+    size_t bytes_activations_per_1000, bytes_activations, bytes_workspace;
+    int micro_tokens; /* resolved */
+    int eval_max_seqs;
+} rt_setup;
+
+/* Everything is released by rt_setup_close, from any state. */
+void rt_setup_close(rt_setup *s);
+
+/* Opens `base` (a checkpoint, a Hugging Face folder, a name) or, for NULL, model.init = random; fills bert, labels,
+ * vocabulary, tokenizer. `training`: the config's labels, pooling and dropouts win over the base's. */
+rt_status rt_setup_base(rt_setup *s, const char *base, bool training);
+/* run.device, run.precision, run.threads; logs what was chosen and why. */
+rt_status rt_setup_backend(rt_setup *s);
+/* Parameter table and memory; sizes from the data at hand (longest row of all sets, tokens of the largest step).
+ * longest 0: evaluation alone, with data.max_length. */
+rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t largest_step_tokens, int micro_tokens);
+/* Weights from the source (and moments where `resume`), initialised rows named in the log. Evaluation refuses a missing
+ * head or pooler (RT_ECONFIG). Closes the source. */
+rt_status rt_setup_weights(rt_setup *s, bool training, bool resume);
+/* Reads the parameters of a checkpoint of this very model over the current ones. */
+rt_status rt_setup_reload(rt_setup *s, const char *path);
+
+/* What the config says of data, for these files. Strings are borrowed from cfg and setup. */
+rt_data_spec rt_setup_spec(const rt_setup *s, const char *const *files, int n_files, bool need_label,
+                           const char *cache_folder);
+
+#endif
