@@ -9,7 +9,7 @@ typedef struct {
     int max_tokens, max_seqs;
     void *memory;
     size_t bytes;
-    int32_t *counts; /* scratch of the index sort */
+    int32_t *counts; /* scratch of the index sort, [4096], then one index a token */
 } rt_batch_buffer;
 
 rt_status rt_batch_buffer_new(int max_tokens, int max_seqs, rt_batch_buffer *out);

@@ -13,16 +13,21 @@ uint32_t rt_permute(uint32_t n, uint64_t seed, uint32_t epoch, uint32_t i);
 int rt_step_rows(uint32_t n_rows, uint64_t seed, uint32_t epoch, uint32_t step_in_epoch, int batch_size, uint32_t *rows);
 uint32_t rt_steps_per_epoch(uint32_t n_rows, int batch_size);
 
+/* Zero-initialise; grows to the largest step it meets, then allocates no more. */
 typedef struct {
     int n_micro;           /* micro-batches, the same on every rank; some may be empty */
     int *starts;           /* [n_micro + 1] into rows */
     uint32_t *rows;        /* this rank's rows, micro-batch after micro-batch */
-    int capacity;
+    int capacity;          /* rows the arrays have room for */
+    uint64_t *order;       /* scratch [capacity]: the rows of the step, longest first */
+    struct rt_plan_share *shares; /* scratch [n_ranks] */
+    int share_capacity;
 } rt_plan;
 
 /* Deals rows to ranks longest first to the emptiest (ties: lower rank, earlier row), then cuts this rank's share into
  * micro-batches of at most micro_tokens tokens (a longer single row stands alone) and max_seqs sequences. Every rank
- * computes every rank's count, so all agree on n_micro. `lengths` is indexed by row number. */
+ * computes every rank's count, so all agree on n_micro. `lengths` is indexed by row number. RT_EINTERNAL for a rank,
+ * a size or a count that cannot be, RT_ENOMEM. */
 rt_status rt_plan_step(rt_plan *plan, const uint32_t *rows, int n_rows, const uint16_t *lengths, int micro_tokens,
                        int max_seqs, int rank, int n_ranks);
 void rt_plan_free(rt_plan *plan);

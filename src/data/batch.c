@@ -1,0 +1,136 @@
+#include "batch.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { RADIX_BITS = 12, RADIX = 1 << RADIX_BITS };
+
+static size_t round64(size_t n) {
+    return (n + 63) & ~(size_t)63;
+}
+
+/* Takes n 4-byte words, rounded up so that the next block starts on 256 bytes; with base NULL it only counts. */
+static void *take(unsigned char *base, size_t *used, size_t n) {
+    void *block = base ? base + *used : NULL;
+    *used += round64(n) * 4;
+    return block;
+}
+
+static size_t bind(rt_batch_buffer *b, unsigned char *base) {
+    size_t used = 0, tokens = round64((size_t)b->max_tokens), seqs = (size_t)b->max_seqs;
+    b->batch.input_ids = take(base, &used, tokens);
+    b->batch.positions = take(base, &used, tokens);
+    b->batch.types = take(base, &used, tokens);
+    b->batch.sorted_tokens = take(base, &used, tokens);
+    b->batch.cu_seqlens = take(base, &used, seqs + 1);
+    b->batch.row_scale = take(base, &used, seqs);
+    b->batch.labels = take(base, &used, seqs);
+    b->batch.example_id = take(base, &used, seqs);
+    b->counts = take(base, &used, RADIX + tokens);
+    return used;
+}
+
+rt_status rt_batch_buffer_new(int max_tokens, int max_seqs, rt_batch_buffer *out) {
+    *out = (rt_batch_buffer){0};
+    if (max_tokens < 1 || max_seqs < 1 || max_tokens > INT32_MAX - 64 || max_seqs > INT32_MAX - 64)
+        return rt_fail(RT_EINTERNAL, "a batch of %d tokens and %d sequences", max_tokens, max_seqs);
+    rt_batch_buffer b = {.max_tokens = max_tokens, .max_seqs = max_seqs};
+    b.bytes = bind(&b, NULL);
+    if (posix_memalign(&b.memory, 256, b.bytes) != 0)
+        return rt_fail(RT_ENOMEM, "no memory for a batch of %d tokens: %zu bytes", max_tokens, b.bytes);
+    memset(b.memory, 0, b.bytes);
+    bind(&b, b.memory);
+    b.batch.capacity = max_seqs;
+    *out = b;
+    return RT_OK;
+}
+
+void rt_batch_buffer_free(rt_batch_buffer *buffer) {
+    if (!buffer) return;
+    free(buffer->memory);
+    *buffer = (rt_batch_buffer){0};
+}
+
+/* Token indices ordered by (id, index): a stable radix sort from the low digit, so O(T) whatever the vocabulary. */
+static void sort_tokens(rt_batch_buffer *b, int32_t n, int32_t max_id) {
+    const int32_t *ids = b->batch.input_ids;
+    int32_t *counts = b->counts, *from = b->counts + RADIX, *to = (int32_t *)b->batch.sorted_tokens;
+    int passes = 1;
+    while (passes < 3 && (uint32_t)max_id >> (passes * RADIX_BITS)) passes++;
+    /* The passes swap two arrays; begin where the last one ends in sorted_tokens. */
+    if (passes % 2 == 0) {
+        int32_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    for (int32_t t = 0; t < n; t++) from[t] = t;
+    for (int pass = 0; pass < passes; pass++) {
+        int shift = pass * RADIX_BITS;
+        memset(counts, 0, RADIX * sizeof *counts);
+        for (int32_t t = 0; t < n; t++) counts[(uint32_t)ids[t] >> shift & (RADIX - 1)]++;
+        int32_t at = 0;
+        for (int digit = 0; digit < RADIX; digit++) {
+            int32_t c = counts[digit];
+            counts[digit] = at;
+            at += c;
+        }
+        for (int32_t i = 0; i < n; i++) to[counts[(uint32_t)ids[from[i]] >> shift & (RADIX - 1)]++] = from[i];
+        int32_t *swap = from;
+        from = to;
+        to = swap;
+    }
+}
+
+rt_status rt_batch_fill(rt_batch_buffer *buffer, const rt_dataset *ds, const uint32_t *rows, int n, const float *scales,
+                        bool with_index) {
+    rt_batch *batch = &buffer->batch;
+    if (n < 0 || n > buffer->max_seqs)
+        return rt_fail(RT_EINTERNAL, "%d sequences do not fit a batch of %d", n, buffer->max_seqs);
+    const uint16_t *lengths = rt_dataset_lengths(ds);
+    const int32_t *row_labels = rt_dataset_labels(ds);
+    const uint32_t n_rows = rt_dataset_rows(ds);
+    int64_t total = 0;
+    for (int i = 0; i < n; i++) {
+        if (rows[i] >= n_rows) return rt_fail(RT_EINTERNAL, "row %u of a data set of %u rows", rows[i], n_rows);
+        total += lengths[rows[i]];
+    }
+    if (total > buffer->max_tokens)
+        return rt_fail(RT_EINTERNAL, "%lld tokens do not fit a batch of %d", (long long)total, buffer->max_tokens);
+
+    /* The struct shows them read-only to the ops; the memory is ours. */
+    int32_t *ids = (int32_t *)batch->input_ids, *positions = (int32_t *)batch->positions;
+    int32_t *types = (int32_t *)batch->types, *cu = (int32_t *)batch->cu_seqlens, *labels = (int32_t *)batch->labels;
+    float *scale = (float *)batch->row_scale;
+    uint32_t *example = (uint32_t *)batch->example_id;
+    int32_t at = 0, max_len = 0, max_id = 0;
+    for (int i = 0; i < n; i++) {
+        int split = 0;
+        int32_t length = lengths[rows[i]];
+        rt_dataset_tokens(ds, rows[i], ids + at, &split);
+        for (int32_t t = 0; t < length; t++) {
+            positions[at + t] = t;
+            types[at + t] = t >= split;
+            if (ids[at + t] > max_id) max_id = ids[at + t];
+        }
+        cu[i] = at;
+        at += length;
+        if (length > max_len) max_len = length;
+        labels[i] = row_labels ? row_labels[rows[i]] : 0;
+        scale[i] = scales ? scales[i] : 0;
+        example[i] = rows[i];
+    }
+    for (int i = n; i <= buffer->max_seqs; i++) cu[i] = at;
+    for (int i = n; i < buffer->max_seqs; i++) labels[i] = 0, scale[i] = 0, example[i] = 0;
+    int32_t bucket = (int32_t)round64((size_t)at);
+    for (int32_t t = at; t < bucket; t++) ids[t] = 0, positions[t] = 0, types[t] = 0;
+    batch->n_tokens = at;
+    batch->bucket = bucket;
+    batch->n_seqs = n;
+    batch->capacity = buffer->max_seqs;
+    batch->max_len = max_len;
+    batch->sorted_tokens = (const int32_t *)((unsigned char *)batch->types + round64((size_t)buffer->max_tokens) * 4);
+    if (with_index)
+        sort_tokens(buffer, at, max_id);
+    else
+        batch->sorted_tokens = NULL;
+    return RT_OK;
+}
