@@ -28,8 +28,10 @@ static rt_status new_config(rt_config **out) {
     if (!cfg) return rt_fail(RT_ENOMEM, "configuration: out of memory");
     for (int i = 0; i < n; i++) rt_value_clear(&options[i], cfg);
     cfg->origins = calloc(1, sizeof *cfg->origins + (size_t)n * sizeof(char *));
-    if (cfg->origins) cfg->origins->n = n;
-    else rc = rt_fail(RT_ENOMEM, "configuration: out of memory");
+    if (cfg->origins)
+        cfg->origins->n = n;
+    else
+        rc = rt_fail(RT_ENOMEM, "configuration: out of memory");
     for (int i = 0; i < n && rc == RT_OK; i++) {
         char name[64];
         rt_option_name(&options[i], name);
@@ -160,7 +162,7 @@ done:
 
 /* Variables that rectrain reads and that are no options. */
 static bool is_other_variable(const char *name, size_t n) {
-    static const char *const known[] = {"RECTRAIN_ISA", "RECTRAIN_CONFIG_PATH", "RECTRAIN_CUDA_LIBRARY"};
+    static const char *const known[] = {"RECTRAIN_ISA", "RECTRAIN_CONFIG_PATH"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strlen(known[i]) == n && !strncmp(known[i], name, n)) return true;
     return false;

@@ -186,6 +186,7 @@ typedef struct {
     bool comments;    /* each key's help above it */
     bool origins;     /* each key's origin above it */
     bool unset_as_comments; /* unset options as "# key =" lines; else left out */
+    bool relative;          /* paths as they are, default places as comments: a file to start one's own from */
 } rt_config_write_options;
 /* A config file that reads back to the same values: paths absolute, every key of the classes. Checkpoints take
  * { RT_CLASS_MEANING | RT_CLASS_COLUMNS }: no path, no time, same values same bytes. */

@@ -37,13 +37,17 @@ rt_status rt_config_write(const rt_config *cfg, const rt_config_write_options *o
         const rt_option *o = &table[i];
         if (!(o->classes & options->classes)) continue;
         rt_text_clear(&value);
-        bool is_set = rt_value_format(o, cfg, true, &value);
+        bool is_set = rt_value_format(o, cfg, !options->relative, &value);
+        if (options->relative && (o->classes & RT_CLASS_PLACE) && !cfg->origins->text[i] &&
+            (o->type == RT_OPTION_NAME || o->type == RT_OPTION_PATH))
+            is_set = false;
         if (!is_set && !options->unset_as_comments) continue;
         if (strcmp(section, o->section) != 0) {
             if (*section) rt_text_puts(out, "\n");
             section = o->section;
             rt_text_printf(out, "[%s]\n", section);
-        }
+        } else if (options->comments)
+            rt_text_puts(out, "\n");
         if (options->comments) put_help(o, out);
         if (options->origins) {
             char name[64];

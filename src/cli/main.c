@@ -1,0 +1,102 @@
+/* Reads the command line, runs one command, prints the error there may be, and is the one place that ends the program.
+ */
+#include "args.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static bool may_color(const rt_cli *cli) {
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    if (cli->no_color || (no_color && *no_color) || !term || !strcmp(term, "dumb")) return false;
+    return cli->terminal;
+}
+
+/* The binary's real path: the configs folder and plugins are looked for beside it, however it was called. */
+static const char *real_program(char path[4096], const char *fallback) {
+    ssize_t n = readlink("/proc/self/exe", path, 4095);
+    if (n <= 0) return fallback;
+    path[n] = 0;
+    return path;
+}
+
+static rt_status show(rt_text *text) {
+    rt_status rc = rt_text_status(text);
+    if (rc == RT_OK) rc = rt_cli_write(text->data, text->size);
+    return rc;
+}
+
+static rt_status show_help(rt_todo todo, const rt_command_row *command) {
+    rt_text text = {0};
+    if (todo == RT_DO_VERSION)
+        rt_text_puts(&text, "rectrain " RT_VERSION "\n");
+    else if (todo == RT_DO_MAN)
+        rt_help_man(&text);
+    else if (todo == RT_DO_COMPLETION)
+        rt_help_completion(&text);
+    else if (command)
+        rt_help_command(command, &text);
+    else
+        rt_help_program(&text);
+    rt_status rc = show(&text);
+    rt_text_free(&text);
+    return rc;
+}
+
+static void report(const rt_cli *cli, rt_status rc) {
+    const rt_error *error = rt_error_get();
+    bool known = error->status == rc && error->text[0];
+    rt_error_log(cli->log, "%s", known ? error->text : "failed without a message; this is a bug of rectrain");
+    if ((cli->verbose > 0 || rt_exit_code(rc) == 1) && error->trace[0]) rt_error_log(cli->log, "at %s", error->trace);
+}
+
+/* Descriptors 0 to 2 must be open, or the first file opened would become stdout. */
+static bool open_standard(void) {
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) != -1) continue;
+        if (open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    char program[4096];
+    rt_cli cli = {.environment = (const char *const *)environ};
+    const rt_command_row *command = NULL;
+    rt_todo todo = RT_DO_RUN;
+
+    if (!open_standard()) return 74;
+    signal(SIGPIPE, SIG_IGN); /* a reader that left is reported by the failed write */
+    cli.terminal = isatty(STDERR_FILENO) == 1;
+    rt_status rc = rt_args_parse(argc, argv, &cli, &command, &todo);
+    cli.program = real_program(program, cli.program);
+    cli.color = may_color(&cli);
+    rt_log_level threshold = cli.quiet ? RT_LOG_WARN : cli.verbose ? RT_LOG_VERBOSE : RT_LOG_INFO;
+    cli.log = rt_log_open(&(rt_log_options){.stream = stderr, .threshold = threshold, .color = cli.color});
+
+    if (rc == RT_OK && todo == RT_DO_SHORT_HELP) {
+        rt_text text = {0};
+        rt_help_short(&text);
+        if (text.data) fputs(text.data, stderr);
+        rt_text_free(&text);
+        rc = RT_EUSAGE;
+        goto end;
+    }
+    if (rc == RT_OK) rc = todo == RT_DO_RUN ? command->run(&cli) : show_help(todo, command);
+    /* What a command wrote must have arrived, or its success is none; an earlier error is the one to tell. */
+    if (rc == RT_OK)
+        rc = rt_cli_flush();
+    else
+        fflush(stdout);
+    if (rc == RT_OK && close(STDOUT_FILENO) != 0 && errno != EBADF) rc = rt_fail(RT_EIO, "stdout: %s", strerror(errno));
+    if (rc != RT_OK) report(&cli, rc);
+end:
+    rt_log_close(cli.log);
+    free(cli.sets);
+    return rt_exit_code(rc);
+}
