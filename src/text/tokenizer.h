@@ -32,7 +32,8 @@ rt_tokenizer_options rt_tokenizer_defaults(void); /* uncased, split special toke
 rt_status rt_tokenizer_from_vocab(const char *vocab, size_t size, const char *name, const rt_tokenizer_options *options,
                                   rt_tokenizer **out);
 /* From a tokenizer.json: fills *vocab (as a vocab.txt) and *options from its model, normalizer and added tokens; the
- * caller then calls rt_tokenizer_from_vocab. RT_EDATA for malformed JSON; RT_ECONFIG for BPE, Unigram, another prefix
+ * caller then calls rt_tokenizer_from_vocab. Fields that the file does not tell (match_special; mask, and pad where its
+ * padding is null) stay as they are: start from rt_tokenizer_defaults(). RT_EDATA for malformed JSON; RT_ECONFIG for BPE, Unigram, another prefix
  * than "##", another normalizer or pre-tokenizer, naming what was found. */
 rt_status rt_tokenizer_json_parse(const char *json, size_t size, const char *name, rt_text *vocab,
                                   rt_tokenizer_options *options);
