@@ -288,3 +288,27 @@ rt_data_spec rt_setup_spec(const rt_setup *s, const char *const *files, int n_fi
                           .threads = cfg->run.threads,
                           .cache_folder = cache_folder};
 }
+
+rt_status rt_setup_scoring(rt_setup *s, rt_config **cfg) {
+    rt_source *source = NULL;
+    rt_text name = {0};
+    RT_TRY(rt_source_open(s->cli->checkpoint, s->cli->log, &source));
+    rt_blob ini = rt_source_config_ini(source);
+    rt_text_printf(&name, "%s:/config.ini", s->cli->checkpoint);
+    rt_status rc = rt_cli_config(s->cli, ini.bytes, ini.size, name.data, cfg);
+    rt_text_free(&name);
+    rt_source_close(source);
+    RT_TRY(rc);
+    s->cfg = *cfg;
+    RT_TRY(rt_setup_base(s, s->cli->checkpoint, false));
+    RT_TRY(rt_setup_backend(s));
+    RT_TRY(rt_setup_model(s, false, 0, 0, 0));
+    return rt_setup_weights(s, false, false);
+}
+
+rt_status rt_setup_predictor(rt_setup *s, bool (*stop)(void), rt_predictor **out) {
+    rt_data_spec spec = rt_setup_spec(s, NULL, 0, false, NULL);
+    return rt_predictor_new(&(rt_predictor_options){.objective = s->objective, .tok = s->tok, .encode = spec.encode,
+                                                    .batch_tokens = s->cfg->eval.batch_tokens, .max_seqs = s->eval_max_seqs, .stop = stop},
+                            out);
+}

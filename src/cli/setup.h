@@ -5,6 +5,7 @@
 #include "../comm/comm.h"
 #include "../data/dataset.h"
 #include "../eval/evaluate.h"
+#include "../eval/predictor.h"
 #include "../objective/objective.h"
 #include "cli.h"
 
@@ -50,5 +51,10 @@ rt_status rt_setup_reload(rt_setup *s, const char *path);
 /* What the config says of data, for these files. Strings are borrowed from cfg and setup. */
 rt_data_spec rt_setup_spec(const rt_setup *s, const char *const *files, int n_files, bool need_label,
                            const char *cache_folder);
+
+/* All of the above for a command that scores with cli->checkpoint: its own configuration below flags and environment.
+ * *cfg belongs to the caller, after the setup. */
+rt_status rt_setup_scoring(rt_setup *s, rt_config **cfg);
+rt_status rt_setup_predictor(rt_setup *s, bool (*stop)(void), rt_predictor **out);
 
 #endif

@@ -1,0 +1,70 @@
+/* rectrain eval: the report and metrics of a checkpoint on a labelled file. */
+#include "../eval/metrics.h"
+#include "setup.h"
+#include "signals.h"
+#include <stdlib.h>
+
+static bool wants_stop(void *context) {
+    (void)context;
+    return rt_signals_stop();
+}
+
+static bool data_stop(void *context, uint64_t done, uint64_t all, uint64_t rows) {
+    (void)context, (void)done, (void)all, (void)rows;
+    return rt_signals_stop();
+}
+
+static rt_status print_metrics(rt_cli *cli, const rt_metrics *m) {
+    rt_text t = {0};
+    if (cli->json)
+        rt_metrics_json(m, false, &t);
+    else
+        rt_metrics_text(m, &t);
+    if (cli->json) rt_text_puts(&t, "\n");
+    rt_status rc = rt_text_status(&t);
+    if (rc == RT_OK) rc = rt_cli_write(t.data, t.size);
+    rt_text_free(&t);
+    return rc == RT_OK ? rt_cli_flush() : rc;
+}
+
+static rt_status evaluate(rt_setup *s, const rt_dataset *ds) {
+    uint32_t n = rt_dataset_rows(ds);
+    rt_evaluate_options options = {.batch_tokens = s->cfg->eval.batch_tokens, .max_seqs = s->eval_max_seqs, .stop = wants_stop};
+    float *logits = calloc((size_t)n * (size_t)s->n_labels + 1, sizeof *logits);
+    if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
+    rt_metrics m = {0};
+    rt_status rc = rt_evaluate(s->objective, ds, s->comm, &options, logits);
+    if (rc == RT_OK)
+        rc = rt_metrics_compute(&(rt_scored){.n_rows = n,
+                                             .n_labels = s->n_labels,
+                                             .logits = logits,
+                                             .labels = rt_dataset_labels(ds),
+                                             .weights = rt_dataset_weights(ds),
+                                             .groups = rt_dataset_groups(ds),
+                                             .n_groups = rt_dataset_group_count(ds),
+                                             .label_names = s->labels,
+                                             .threshold = s->cfg->eval.threshold},
+                                &m);
+    free(logits);
+    if (rc == RT_OK) rc = print_metrics(s->cli, &m);
+    rt_metrics_free(&m);
+    return rc;
+}
+
+rt_status rt_cmd_eval(rt_cli *cli) {
+    rt_status rc = RT_OK;
+    rt_setup setup = {.cli = cli};
+    rt_config *cfg = NULL;
+    rt_dataset *ds = NULL;
+    rt_signals_install(false);
+    RT_GO(rt_setup_scoring(&setup, &cfg));
+    rt_data_spec spec = rt_setup_spec(&setup, &cli->data, 1, true, NULL);
+    RT_GO(rt_dataset_open(&spec, setup.tok, cli->log, data_stop, NULL, &ds));
+    if (!rt_dataset_rows(ds)) RT_GO(rt_fail(RT_EDATA, "%s: no rows below the header", cli->data));
+    RT_GO(evaluate(&setup, ds));
+done:
+    rt_dataset_close(ds);
+    rt_setup_close(&setup);
+    rt_config_free(cfg);
+    return rc;
+}
