@@ -320,7 +320,7 @@ void rt_option_expected(const rt_option *o, rt_text *out) {
         rt_text_puts(out, "names with commas between them (one that holds a comma in double quotes)");
         break;
     case RT_OPTION_SPAN:
-        rt_text_puts(out, "such as 500 steps, 1 epoch or 10 minutes (a bare number means steps)");
+        rt_text_puts(out, "a span such as 500 steps, 1 epoch or 10 minutes (a bare number means steps)");
         break;
     case RT_OPTION_WARMUP:
         rt_text_puts(out, "a share from 0 to below 1, or a whole number of steps");
