@@ -6,13 +6,13 @@
 
 typedef struct {
     uint64_t seed;
-    int users;               /* 0: the default */
+    int users; /* 0: the default */
 } rt_shop_options;
 
 typedef struct {
     uint64_t train_rows, dev_rows, test_rows, items;
-    double click_rate;           /* test */
-    double auc_p_true, auc_p_text; /* ceilings on test: of p_true, and of p_text (no price, no position) */
+    double click_rate;                  /* test */
+    double auc_p_true, auc_p_text;      /* ceilings on test: of p_true, and of p_text (no price, no position) */
     double auc_constant, auc_item_rate; /* floors: 0.5, and the item's click rate in train */
 } rt_shop_summary;
 
