@@ -196,6 +196,24 @@ asan: ## every unit test under the address and undefined-behaviour sanitizers, i
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT=-O1 HARDEN= \
 	    EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
 	    EXTRA_LDFLAGS='-fsanitize=address,undefined' asan-run
+fuzz: ## every fuzzer of tests/fuzz for FUZZ_SECONDS (30) under clang's sanitizers, in build/fuzz
+	@if [ -z "$(FUZZERS)" ]; then echo "no fuzzers in tests/fuzz"; \
+	elif ! command -v clang >/dev/null; then echo "fuzz: clang is not installed: skipped"; \
+	else $(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang OPT=-O1 HARDEN= \
+	    EXTRA_CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
+	    EXTRA_LDFLAGS='-fsanitize=address,undefined' fuzz-run; fi
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SECONDS ?= 30
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY) $(STAMP)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $< $(LIBRARY) $(LIBS_ALL) -o $@
+.PHONY: fuzz-run
+fuzz-run: $(FUZZERS)
+	@for f in $(FUZZERS); do n=$${f##*/fuzz_}; mkdir -p $(BUILD)/corpus/$$n; echo "  FUZZ  $$n, $(FUZZ_SECONDS) s"; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+	        -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$n $$(ls -d tests/fuzz/corpus/$$n 2>/dev/null) || exit 1; done
+
 .PHONY: asan-run
 asan-run: test-programs
 	@BUILD=$(BUILD) OMP_NUM_THREADS=2 tests/support/run.sh $(TESTS)

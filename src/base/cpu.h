@@ -7,9 +7,9 @@
 typedef enum { RT_ISA_GENERIC, RT_ISA_V2, RT_ISA_V3, RT_ISA_V4, RT_ISA_COUNT } rt_isa;
 
 typedef struct {
-    rt_isa isa;            /* highest level of processor and system */
+    rt_isa isa; /* highest level of processor and system */
     bool avx512_bf16, amx_bf16;
-    int cores;             /* those this process may use (affinity, cgroup quota) */
+    int cores; /* those this process may use (affinity, cgroup quota) */
     char model[64];
 } rt_cpu;
 

@@ -18,8 +18,9 @@ rt_status rt_map_open(const char *path, rt_map *map); /* read-only, private; reg
 void rt_map_close(rt_map *map);
 
 /* Durable replacement: writes "<path>.tmp.<pid>", then on commit fsync, rename over path, fsync of the folder. The old
- * file stays byte-identical until the rename. Every error is RT_EIO with path and errno; after a failed fsync nothing is
- * retried. Use: rt_atomic a = {0}; begin, write / pwrite, commit; rt_atomic_abort in every exit (no-op after commit). */
+ * file stays byte-identical until the rename. Every error is RT_EIO with path and errno; after a failed fsync nothing
+ * is retried. Use: rt_atomic a = {0}; begin, write / pwrite, commit; rt_atomic_abort in every exit (no-op after
+ * commit). */
 typedef struct {
     int fd;
     char *path, *temporary;

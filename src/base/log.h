@@ -1,5 +1,6 @@
 /* The log: lines for people on stderr (and, in a run, in log.txt). Results go to stdout and never here.
- * A NULL log is allowed everywhere and discards. Thread-safe. Bytes that a terminal would act on are written escaped. */
+ * A NULL log is allowed everywhere and discards. Thread-safe. Bytes that a terminal would act on are written escaped.
+ */
 #ifndef RT_BASE_LOG_H
 #define RT_BASE_LOG_H
 #include <stdbool.h>

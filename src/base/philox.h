@@ -28,8 +28,8 @@ typedef struct {
 
 rt_rng rt_rng_make(uint64_t seed, uint32_t site, uint32_t index);
 uint32_t rt_rng_u32(rt_rng *rng);
-double rt_rng_unit(rt_rng *rng);                     /* [0, 1), 53 bits */
-uint32_t rt_rng_below(rt_rng *rng, uint32_t n);      /* [0, n), unbiased; n >= 1 */
-double rt_rng_normal(rt_rng *rng);                   /* mean 0, variance 1 (Box-Muller in fp64) */
+double rt_rng_unit(rt_rng *rng);                /* [0, 1), 53 bits */
+uint32_t rt_rng_below(rt_rng *rng, uint32_t n); /* [0, n), unbiased; n >= 1 */
+double rt_rng_normal(rt_rng *rng);              /* mean 0, variance 1 (Box-Muller in fp64) */
 
 #endif

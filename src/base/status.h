@@ -27,8 +27,8 @@ typedef enum {
 
 typedef struct {
     rt_status status;
-    char text[RT_ERROR_TEXT];  /* one sentence or several, no newline at the end */
-    char trace[1024];          /* "expr at file:line <- ..." for -v */
+    char text[RT_ERROR_TEXT]; /* one sentence or several, no newline at the end */
+    char trace[1024];         /* "expr at file:line <- ..." for -v */
 } rt_error;
 
 /* Records the message for this thread, clears the trace, returns `status`. */

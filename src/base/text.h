@@ -6,7 +6,8 @@
 #include <stddef.h>
 
 /* A growing byte string, always NUL-terminated once used. Zero-initialise; rt_text_free at the end. Appending never
- * fails loudly in the middle: on lack of memory `failed` is set and further appends are ignored; rt_text_status() tells. */
+ * fails loudly in the middle: on lack of memory `failed` is set and further appends are ignored; rt_text_status()
+ * tells. */
 typedef struct {
     char *data;
     size_t size, capacity;
@@ -31,9 +32,9 @@ void rt_text_escaped(rt_text *text, const char *bytes, size_t size, size_t limit
 int rt_edit_distance(const char *a, const char *b);
 /* The nearest of n names within a third of the length, or NULL. */
 const char *rt_did_you_mean(const char *found, const char *const *names, int n);
-char *rt_strdup(const char *s);                  /* NULL when out of memory */
+char *rt_strdup(const char *s); /* NULL when out of memory */
 char *rt_strndup(const char *s, size_t n);
-bool rt_streq(const char *a, const char *b);     /* NULL-safe */
+bool rt_streq(const char *a, const char *b); /* NULL-safe */
 /* Strict numbers: the whole string, no blanks, no overflow, no NaN/inf. */
 bool rt_parse_i64(const char *s, long long *out);
 bool rt_parse_f64(const char *s, double *out);

@@ -1,0 +1,58 @@
+#!/bin/bash
+# The installer of dependencies, on machines made of fakes: what it asks for, whom it asks, what it leaves alone.
+. tests/support/tap.sh
+
+bin=$scratch/bin log=$scratch/log
+mkdir -p "$bin"
+for tool in sh bash sed grep tail cat mktemp rm env printf echo id dirname; do
+    path=$(type -P "$tool") && ln -sf "$path" "$bin/$tool"
+done
+# fake NAME TEXT: a command of the fake machine
+fake() {
+    rm -f "$bin/$1"
+    printf '#!/bin/sh\n%s\n' "$2" > "$bin/$1"
+    chmod +x "$bin/$1"
+}
+machine() {
+    rm -f "$bin"/{dpkg-query,apt-get,sudo,gcc,cc,make,ar,pkg-config,bats,id} "$log"
+    # Every package is there, except those named.
+    fake dpkg-query "for a; do last=\$a; done; case \" $1 \" in *\" \$last \"*) echo 'unknown ok not-installed' ;; *) echo 'install ok installed' ;; esac"
+    fake gcc 'case "$*" in *p.c*) exit 1 ;; esac' # compiles the probe of the C library and links no other one
+    fake apt-get "echo apt-get \"\$@\" >> $log"
+    fake sudo "echo sudo \"\$@\" >> $log; [ \"\$1\" = -n ] || exec \"\$@\""
+    fake id "echo ${2:-0}"
+}
+install() { PATH=$bin "$bin/sh" tools/install_deps.sh "$@" < /dev/null; }
+logged() { [ -e "$log" ] && cat "$log"; }
+
+machine ''
+ok "nothing missing: said so" says "nothing to install" install test
+ok "nothing missing: neither apt nor sudo was called" empty logged
+machine 'libjansson-dev libcmocka-dev'
+ok "what is missing is named" says "packages missing: libjansson-dev libcmocka-dev" install test
+ok "apt gets these names, and the lists are not fetched" says "install --no-install-recommends libjansson-dev libcmocka-dev" logged
+ok "no update where the lists did" not says update logged
+ok "root needs no sudo" not says sudo logged
+machine 'libcmocka-dev'
+ok "the build alone does not need the tests' libraries" says "nothing to install" install build
+machine 'libjansson-dev' 1000
+ok "another user goes through sudo" eval 'install build && says "sudo env" logged'
+machine 'libjansson-dev' 1000
+rm "$bin/sudo"
+ok "neither root nor sudo: 69" exits 69 install build
+for line in "apt-get install libjansson-dev" "dnf install" "conda install -c conda-forge"; do
+    ok "and prints: $line" says "$line" install build
+done
+machine 'libjansson-dev'
+rm "$bin/apt-get"
+ok "no apt: 69" exits 69 install build
+machine 'libjansson-dev'
+fake apt-get "echo apt-get \"\$@\" >> $log; case \"\$*\" in *update*) : > $scratch/lists ;; *) [ -e $scratch/lists ] ;; esac"
+ok "absent lists are fetched, then it installs" exits 0 install build
+ok "in that order" says update logged
+machine 'libjansson-dev'
+fake apt-get "echo 'E: no network'; exit 100"
+ok "apt fails: 69" exits 69 install build
+ok "with apt's own words" says "apt: E: no network" install build
+ok "a wrong word: usage, 2" exits 2 install everything
+done_testing
