@@ -2,12 +2,12 @@
 #include "../base/text.h"
 #include <string.h>
 
-rt_status rt_json_load_object(const char *json, size_t size, const char *name, json_t **out) {
+rt_status rt_json_load_object(const char *json, size_t size, const char *name, size_t flags, json_t **out) {
     *out = NULL;
     if (size > RT_JSON_MAX_BYTES)
         return rt_fail(RT_EDATA, "%s: %zu bytes; at most %zu are read", name, size, RT_JSON_MAX_BYTES);
     json_error_t error;
-    json_t *root = json_loadb(json ? json : "", size, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_loadb(json ? json : "", size, JSON_REJECT_DUPLICATES | flags, &error);
     if (!root) {
         rt_text shown = {0};
         rt_text_escaped(&shown, error.text, strlen(error.text), 160);

@@ -9,8 +9,8 @@
 #define RT_JSON_MAX_BYTES ((size_t)32 << 20)
 
 /* The file's root object; duplicate keys, NUL in strings, trailing data and depth over 2048 are RT_EDATA with the line.
- */
-rt_status rt_json_load_object(const char *json, size_t size, const char *name, json_t **out);
+ * `flags`: jansson's, besides JSON_REJECT_DUPLICATES. */
+rt_status rt_json_load_object(const char *json, size_t size, const char *name, size_t flags, json_t **out);
 /* "NAME: KEY is FOUND; accepted: ACCEPTED". `found` NULL means the key is not there. Returns code. */
 rt_status rt_json_refuse(rt_status code, const char *name, const char *key, const json_t *found, const char *accepted);
 /* object[key] as a bool; leaves *out where the key is missing (or null). RT_EDATA for anything else. */

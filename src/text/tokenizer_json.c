@@ -139,7 +139,13 @@ static rt_status place_added(reader *r, const json_t *list) {
             return rt_json_refuse(RT_EDATA, r->name, "an entry of added_tokens", entry,
                                   "an object with id and content");
         const char *token = json_string_value(content);
-        if (!json_object_get(r->vocab, token)) RT_TRY(place(r, token, id, "added_tokens"));
+        if (!json_object_get(r->vocab, token)) {
+            /* Hugging Face numbers such tokens from the vocabulary's size on, whatever the file says. */
+            if (json_is_integer(id) && json_integer_value(id) < (json_int_t)json_object_size(r->vocab))
+                return refuse_token(RT_EDATA, r, "added_tokens", token,
+                                    "is not in model.vocab, but its id is below the vocabulary's size");
+            RT_TRY(place(r, token, id, "added_tokens"));
+        }
         RT_TRY(agrees(r, token, id, "added_tokens"));
     }
     return RT_OK;
@@ -262,7 +268,7 @@ rt_status rt_tokenizer_json_parse(const char *json, size_t size, const char *nam
     rt_status rc = RT_EINTERNAL;
     json_t *root = NULL;
     reader r = {.name = name, .options = options};
-    RT_GO(rt_json_load_object(json, size, name, &root));
+    RT_GO(rt_json_load_object(json, size, name, 0, &root));
     RT_GO(read_model(&r, root));
     RT_GO(read_normalizer(&r, root));
     RT_GO(rt_json_token(json_object_get(root, "padding"), "pad_token", name, options->pad, sizeof options->pad));
@@ -282,7 +288,9 @@ rt_status rt_tokenizer_config_parse(const char *json, size_t size, const char *n
     rt_status rc = RT_EINTERNAL;
     json_t *root = NULL;
     rt_tokenizer_options o = *options;
-    RT_GO(rt_json_load_object(json, size, name, &root));
+    /* As reals, since Hugging Face writes model_max_length = 1000000000000000019884624838656 where there is no limit.
+     */
+    RT_GO(rt_json_load_object(json, size, name, JSON_DECODE_INT_AS_REAL, &root));
     RT_GO(rt_json_bool(root, "do_lower_case", name, &o.lowercase));
     RT_GO(rt_json_bool(root, "tokenize_chinese_chars", name, &o.split_cjk));
     const json_t *strip = json_object_get(root, "strip_accents");
