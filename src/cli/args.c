@@ -87,7 +87,7 @@ static const rt_flag_row flags[] = {
     {"--data", 0, RT_FLAG_TEXT, AT(data), "FILE", " eval predict ", " eval predict ",
      "rows in tsv, csv or jsonl with a header or keys; predict takes - for stdin", 0, 0},
     {"--output", 'o', RT_FLAG_TEXT, AT(output), "FILE", " predict ", "", "where the rows go; - or nothing: stdout", 0, 0},
-    {"--format", 0, RT_FLAG_TEXT, AT(format), "tsv|jsonl", " predict ", "", "of the output; tsv unless the file's name ends in .jsonl", 0, 0},
+    {"--format", 0, RT_FLAG_TEXT, AT(format), "tsv|jsonl", " predict ", "", "of the output; tsv where not said", 0, 0},
     {"--logits", 0, RT_FLAG_SWITCH, AT(logits), NULL, " predict ", "", "add the logits", 0, 0},
     {"--from", 0, RT_FLAG_TEXT, AT(from), "HF_DIR", " convert ", " convert ", "a Hugging Face folder, or a name in the hub's local cache", 0, 0},
     {"--to", 0, RT_FLAG_TEXT, AT(to), "PATH", " convert export example ", " convert export example ",

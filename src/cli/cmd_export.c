@@ -1,0 +1,31 @@
+/* rectrain export: a checkpoint into a folder that other programs load, and the proof that it says the same. */
+#include "export_check.h"
+
+static rt_status export_folder(rt_cli *cli) {
+    rt_source *source = NULL;
+    rt_config *cfg = NULL;
+    rt_text name = {0};
+    rt_status rc;
+    RT_GO(rt_source_open(cli->checkpoint, cli->log, &source));
+    rt_blob ini = rt_source_config_ini(source);
+    rt_text_printf(&name, "%s:/config.ini", cli->checkpoint);
+    RT_GO(rt_text_status(&name));
+    RT_GO(rt_cli_config(cli, ini.bytes, ini.size, name.data, &cfg));
+    /* A converted checkpoint was never told how its rows are cut: 128, whatever the base could take. */
+    RT_GO(rt_export(source, cli->to, cfg->data.max_length, cli->log));
+done:
+    rt_text_free(&name);
+    rt_config_free(cfg);
+    rt_source_close(source);
+    return rc;
+}
+
+rt_status rt_cmd_export(rt_cli *cli) {
+    RT_TRY(export_folder(cli));
+    RT_TRY(rt_cli_printf(
+        "%s: config.json, model.safetensors, tokenizer.json, tokenizer_config.json, special_tokens_map.json, "
+        "vocab.txt, sentence_bert_config.json\n",
+        cli->to));
+    if (cli->check) RT_TRY(rt_export_check(cli));
+    return rt_cli_flush();
+}
