@@ -39,13 +39,25 @@
 
 typedef struct rt_cpu_context rt_cpu_context;
 
+/* A reduction over rows cuts them into this many blocks, whatever the threads (ops/op.h). */
+enum { RT_BLOCKS_MAX = 64, RT_BLOCK_ROWS_MIN = 32 };
+
+static inline int rt_row_blocks(int64_t rows) {
+    int64_t blocks = (rows + RT_BLOCK_ROWS_MIN - 1) / RT_BLOCK_ROWS_MIN;
+    return blocks > RT_BLOCKS_MAX ? RT_BLOCKS_MAX : (int)blocks;
+}
+
+/* fp32 results of at most so many columns are computed by plain loops (ops/linear_narrow.c). */
+enum { RT_NARROW_MAX = 32 };
+
 /* What the linear layer's host file needs besides GEMMs (ops/linear_epilogue.c, ops/convert.c, ops/linear_narrow.c).
  * `f32` says that y, pre, dy, saved are f32 whatever the backend's dtype. */
 typedef struct {
+    const float *z;    /* [rows, n] the product; may be y or pre itself when these are f32 */
     const float *bias; /* [n] or NULL */
     rt_activation act;
-    void *y;   /* [rows, n]: in the product, out act(product + bias) */
-    void *pre; /* [rows, n] or NULL: out product + bias; may be y's source too: see rt_cpu_epilogue_forward */
+    void *y;   /* [rows, n] act(z + bias) */
+    void *pre; /* [rows, n] z + bias, or NULL */
     bool f32;
     int64_t rows, n;
 } rt_cpu_epilogue_args;
@@ -58,7 +70,7 @@ typedef struct {
     int accumulate;
     bool f32;
     int64_t rows, n;
-    float *partials; /* scratch: RT_BLOCKS_MAX x n floats, when db is wanted */
+    float *partials; /* scratch: rt_row_blocks(rows) x n floats, when db is wanted */
 } rt_cpu_epilogue_backward_args;
 
 /* Functions of ops files that only host files call: result, name, arguments. */
@@ -66,7 +78,7 @@ typedef struct {
     X(void, epilogue_forward, (rt_cpu_context *, const rt_cpu_epilogue_args *))                                        \
     X(void, epilogue_backward, (rt_cpu_context *, const rt_cpu_epilogue_backward_args *))                              \
     X(void, narrow_forward, (rt_cpu_context *, const rt_linear_forward_args *))                                        \
-    X(void, narrow_backward, (rt_cpu_context *, const rt_linear_backward_args *))                                      \
+    X(void, narrow_backward, (rt_cpu_context *, const rt_linear_backward_args *, float *))                             \
     X(void, convert, (rt_cpu_context *, void *, rt_dtype, const void *, rt_dtype, int64_t))
 
 typedef struct {

@@ -74,8 +74,6 @@ static inline void rt_store_row(rt_act *restrict to, const float *restrict from,
  * A reduction over rows into [columns] (bias gradients, LayerNorm's) does not depend on the threads at all: rows are
  * cut into rt_row_blocks(rows) blocks, each block sums its rows in order into its own row of partials (parallel over
  * blocks), then the blocks are added in order (parallel over columns): rt_add_blocks. */
-enum { RT_BLOCKS_MAX = 64, RT_BLOCK_ROWS_MIN = 32 };
-
 typedef struct {
     int64_t begin, end;
 } rt_span;
@@ -90,11 +88,6 @@ static inline rt_span rt_part(int64_t n, int64_t parts, int64_t part, int64_t un
 /* The calling thread's part, inside a parallel region. */
 static inline rt_span rt_share(int64_t n, int64_t unit) {
     return rt_part(n, omp_get_num_threads(), omp_get_thread_num(), unit);
-}
-
-static inline int rt_row_blocks(int64_t rows) {
-    int64_t blocks = (rows + RT_BLOCK_ROWS_MIN - 1) / RT_BLOCK_ROWS_MIN;
-    return blocks > RT_BLOCKS_MAX ? RT_BLOCKS_MAX : (int)blocks;
 }
 
 /* to[i] = or += the sum over b of partials[b * stride + i], i < n. Call outside parallel regions. blocks may be 0. */
