@@ -1,0 +1,278 @@
+#include "dataset_read.h"
+#include "label.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPTIONAL_GROUP, OPTIONAL_WEIGHT, OPTIONAL_USER, OPTIONAL_ITEM, OPTIONAL_TIME };
+
+/* Bad rows that are shown one by one; the rest is counted. */
+enum { SHOWN_BAD_ROWS = 5 };
+
+static rt_status grow_groups(rt_group_map *m) {
+    size_t slots = m->slots ? m->slots * 2 : 1024;
+    uint64_t *hashes = calloc(slots, sizeof *hashes);
+    uint32_t *numbers = malloc(slots * sizeof *numbers);
+    if (!hashes || !numbers) {
+        free(hashes);
+        free(numbers);
+        return rt_fail(RT_ENOMEM, "no memory for %u groups", m->n);
+    }
+    for (size_t i = 0; i < m->slots; i++) {
+        if (!m->hashes[i]) continue;
+        size_t slot = (size_t)m->hashes[i] & (slots - 1);
+        while (hashes[slot]) slot = (slot + 1) & (slots - 1);
+        hashes[slot] = m->hashes[i];
+        numbers[slot] = m->numbers[i];
+    }
+    free(m->hashes);
+    free(m->numbers);
+    m->hashes = hashes;
+    m->numbers = numbers;
+    m->slots = slots;
+    return RT_OK;
+}
+
+static uint64_t hash_field(const rt_field *f) {
+    uint64_t h = rt_hash64(f->bytes, f->size);
+    return h ? h : 1;
+}
+
+static rt_status group_of(rt_group_map *m, const rt_field *f, uint32_t *number) {
+    if ((size_t)m->n * 10 >= m->slots * 7) RT_TRY(grow_groups(m));
+    uint64_t hash = hash_field(f);
+    size_t slot = (size_t)hash & (m->slots - 1);
+    while (m->hashes[slot] && m->hashes[slot] != hash) slot = (slot + 1) & (m->slots - 1);
+    if (!m->hashes[slot]) {
+        if (m->n == m->classes_capacity) {
+            size_t capacity = m->classes_capacity ? m->classes_capacity * 2 : 1024;
+            unsigned char *classes = realloc(m->classes, capacity);
+            if (!classes) return rt_fail(RT_ENOMEM, "no memory for %u groups", m->n);
+            m->classes = classes;
+            m->classes_capacity = capacity;
+        }
+        m->classes[m->n] = 0;
+        m->hashes[slot] = hash;
+        m->numbers[slot] = m->n++;
+    }
+    *number = m->numbers[slot];
+    return RT_OK;
+}
+
+uint32_t rt_group_map_one_class(const rt_group_map *m) {
+    uint32_t n = 0;
+    for (uint32_t g = 0; g < m->n; g++) n += m->classes[g] == 1 || m->classes[g] == 2;
+    return n;
+}
+
+void rt_warn_dropped(const rt_data_spec *spec, uint32_t dropped, rt_log *log) {
+    const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
+    rt_data_columns(spec, names, keys);
+    for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++)
+        if (dropped >> i & 1)
+            rt_warn(log, "%s: no column \"%s\" (%s)%s; going on without it", spec->files[0], names[i], keys[i],
+                    spec->n_files > 1 ? " there, or in a file after it" : "");
+}
+
+static rt_status bind(rt_reader *r) {
+    const rt_data_spec *spec = r->spec;
+    RT_TRY(rt_template_bind(r->a, r->table));
+    if (r->b) RT_TRY(rt_template_bind(r->b, r->table));
+    r->label = -1;
+    if (spec->need_label) RT_TRY(rt_table_require(r->table, spec->label, &r->label));
+    const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
+    rt_data_columns(spec, names, keys);
+    for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++) {
+        r->columns[i] = names[i] && !(r->dropped >> i & 1) ? rt_table_find(r->table, names[i]) : -1;
+        if (names[i] && r->columns[i] < 0) r->dropped |= 1u << i;
+    }
+    return RT_OK;
+}
+
+static rt_status open_file(rt_reader *r) {
+    const rt_data_spec *spec = r->spec;
+    RT_TRY(rt_table_open(spec->files[r->file], spec->format, spec->quoting, &r->table));
+    return bind(r);
+}
+
+static void close_file(rt_reader *r) {
+    rt_table_close(r->table);
+    r->table = NULL;
+}
+
+rt_status rt_reader_open(rt_reader *r, const rt_data_spec *spec, rt_log *log) {
+    *r = (rt_reader){.spec = spec, .log = log};
+    if (spec->need_label && (!spec->label || !*spec->label))
+        return rt_fail(RT_ECONFIG, "data.label is empty; the column that holds the click is expected");
+    RT_TRY(rt_template_parse(spec->text_a, "data.text_a", &r->a));
+    if (spec->text_b && *spec->text_b) RT_TRY(rt_template_parse(spec->text_b, "data.text_b", &r->b));
+    for (r->file = 0; r->file < spec->n_files; r->file++) {
+        RT_TRY(open_file(r));
+        r->all_bytes += rt_table_file_size(r->table);
+        bool guessed;
+        if (rt_table_get_quoting(r->table, &guessed) == RT_QUOTING_CSV && guessed)
+            rt_info(log,
+                    "%s: texts are quoted as in CSV (seen in its first rows); data.quoting = none reads quotes as they "
+                    "stand",
+                    rt_table_path(r->table));
+        if (spec->n_files == 1) break; /* stays open: a pipe has only one beginning */
+        if (rt_table_file_size(r->table) == 0)
+            return rt_fail(RT_EDATA, "%s: a pipe among several files; it can be read alone only",
+                           rt_table_path(r->table));
+        close_file(r);
+    }
+    r->file = 0;
+    rt_warn_dropped(spec, r->dropped, log);
+    return RT_OK;
+}
+
+void rt_reader_close(rt_reader *r) {
+    close_file(r);
+    rt_template_free(r->a);
+    rt_template_free(r->b);
+    rt_text_free(&r->scratch);
+    free(r->groups.hashes);
+    free(r->groups.numbers);
+    free(r->groups.classes);
+    *r = (rt_reader){0};
+}
+
+uint64_t rt_reader_position(const rt_reader *r) {
+    return r->bytes_before + (r->table ? rt_table_position(r->table) : 0);
+}
+
+/* `"maybe": expected 0, 1, or one of the labels no, yes`, the value escaped. */
+static rt_status bad_value(const rt_reader *r, uint64_t line, int column, const rt_field *f, const char *expected) {
+    rt_text shown = {0}, name = {0};
+    if (f->missing) {
+        rt_text_puts(&shown, "is null, or absent");
+    } else {
+        rt_text_puts(&shown, "= \"");
+        rt_text_escaped(&shown, f->bytes, f->size, 60);
+        rt_text_puts(&shown, "\"");
+    }
+    const char *raw = rt_table_column_name(r->table, column);
+    rt_text_escaped(&name, raw, strlen(raw), 60);
+    rt_status rc =
+        rt_fail(RT_EDATA, "%s:%llu: column \"%s\" %s: expected %s", rt_table_path(r->table), (unsigned long long)line,
+                name.data ? name.data : "", shown.data ? shown.data : "", expected);
+    rt_text_free(&shown);
+    rt_text_free(&name);
+    return rc;
+}
+
+static rt_status bad_label(const rt_reader *r, uint64_t line, const rt_field *f) {
+    enum { SHOWN = 12 };
+    const int n = r->spec->n_labels, values = n > 2 ? n : 2;
+    bool named = false; /* by other words than their numbers */
+    char number[16];
+    for (int k = 0; k < n && n > 1 && r->spec->labels; k++) {
+        snprintf(number, sizeof number, "%d", k);
+        named = named || strcmp(number, r->spec->labels[k]);
+    }
+    rt_text expected = {0};
+    if (values > SHOWN) {
+        rt_text_printf(&expected, "0 to %d", values - 1);
+    } else {
+        for (int k = 0; k < values; k++)
+            rt_text_printf(&expected, "%s%d", k == 0 ? "" : named || k + 1 < values ? ", " : " or ", k);
+    }
+    for (int k = 0; k < n && named && k < SHOWN; k++) {
+        rt_text_puts(&expected, k == 0 ? ", or one of the labels " : ", ");
+        rt_text_puts(&expected, r->spec->labels[k]);
+    }
+    if (named && n > SHOWN) rt_text_puts(&expected, ", ...");
+    rt_status rc = bad_value(r, line, r->label, f, expected.data ? expected.data : "a label");
+    rt_text_free(&expected);
+    return rc;
+}
+
+static rt_status append_text(rt_reader *r, const rt_template *t, const rt_field *fields, rt_rows_in *chunk,
+                             uint32_t *size) {
+    const char *bytes;
+    size_t n;
+    rt_template_render(t, fields, &r->scratch, &bytes, &n);
+    RT_TRY(rt_text_status(&r->scratch));
+    if (n > INT32_MAX)
+        return rt_fail(RT_EDATA, "%s: a text of %zu bytes, put together by a template, is too long",
+                       rt_table_path(r->table), n);
+    rt_text_append(&chunk->text, bytes, n);
+    *size = (uint32_t)n;
+    return rt_text_status(&chunk->text);
+}
+
+static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_rows_in *chunk) {
+    const int i = chunk->n;
+    const int *c = r->columns;
+    chunk->labels[i] = 0;
+    chunk->weights[i] = 1;
+    if (r->label >= 0) {
+        chunk->labels[i] = rt_label_parse(&f[r->label], r->spec->labels, r->spec->labels ? r->spec->n_labels : 1);
+        if (chunk->labels[i] < 0) return bad_label(r, line, &f[r->label]);
+    }
+    if (c[OPTIONAL_WEIGHT] >= 0 && !rt_weight_parse(&f[c[OPTIONAL_WEIGHT]], &chunk->weights[i]))
+        return bad_value(r, line, c[OPTIONAL_WEIGHT], &f[c[OPTIONAL_WEIGHT]], "a finite number, 0 or more");
+    if (r->rows == UINT32_MAX)
+        return rt_fail(RT_EINTERNAL, "more rows than %u", UINT32_MAX); /* told apart by the caller */
+    size_t before = chunk->text.size;
+    rt_status rc = append_text(r, r->a, f, chunk, &chunk->a_size[i]);
+    chunk->b_size[i] = 0;
+    if (rc == RT_OK && r->b) rc = append_text(r, r->b, f, chunk, &chunk->b_size[i]);
+    if (rc != RT_OK) {
+        if (!chunk->text.failed) chunk->text.size = before;
+        return rc;
+    }
+    bool positive = chunk->labels[i] > 0;
+    if (c[OPTIONAL_GROUP] >= 0) {
+        RT_TRY(group_of(&r->groups, &f[c[OPTIONAL_GROUP]], &chunk->groups[i]));
+        if (r->label >= 0) r->groups.classes[chunk->groups[i]] |= positive ? 2 : 1;
+    }
+    const rt_field none = {"", 0, true};
+    const rt_field *user = c[OPTIONAL_USER] >= 0 ? &f[c[OPTIONAL_USER]] : &none;
+    const rt_field *item = c[OPTIONAL_ITEM] >= 0 ? &f[c[OPTIONAL_ITEM]] : &none;
+    chunk->users[i] = user->size ? hash_field(user) : 0;
+    chunk->items[i] = item->size ? hash_field(item) : 0;
+    if (r->label >= 0) r->label_counts[positive]++;
+    r->rows++;
+    chunk->n++;
+    return RT_OK;
+}
+
+static void finish_file(rt_reader *r) {
+    uint64_t suspicious = rt_table_suspicious(r->table);
+    if (suspicious > 0)
+        rt_warn(
+            r->log,
+            "%s: %llu fields look quoted as in CSV, but quotes were read as they stand; data.quoting = csv reads them",
+            rt_table_path(r->table), (unsigned long long)suspicious);
+    r->bytes_before += rt_table_file_size(r->table);
+    close_file(r);
+    r->file++;
+}
+
+rt_status rt_reader_next(rt_reader *r, rt_rows_in *chunk) {
+    chunk->n = 0;
+    rt_text_clear(&chunk->text);
+    while (r->file < r->spec->n_files && chunk->n < RT_CHUNK_ROWS && chunk->text.size < RT_CHUNK_TEXT) {
+        if (!r->table) RT_TRY(open_file(r));
+        const rt_field *fields;
+        uint64_t line;
+        rt_status rc = rt_table_next(r->table, &fields, &line);
+        if (rc == RT_OK && !fields) {
+            finish_file(r);
+            continue;
+        }
+        if (rc == RT_OK) rc = take_row(r, fields, line, chunk);
+        if (rc == RT_EINTERNAL && r->rows == UINT32_MAX)
+            return rt_fail(RT_EDATA, "%s:%llu: more than %u rows; train on a part of them", rt_table_path(r->table),
+                           (unsigned long long)line, UINT32_MAX);
+        if (rc == RT_EDATA && r->spec->skip_bad_rows) {
+            if (r->bad_rows++ < SHOWN_BAD_ROWS) rt_warn(r->log, "skipped: %s", rt_error_get()->text);
+            rt_error_clear();
+            continue;
+        }
+        RT_TRY(rc);
+    }
+    /* A chunk that met one huge row does not keep its room. */
+    if (chunk->n == 0 && chunk->text.capacity > 4 * RT_CHUNK_TEXT) rt_text_free(&chunk->text);
+    return RT_OK;
+}
