@@ -6,7 +6,9 @@
 #include "../base/text.h"
 #include <stdint.h>
 
-/* --- progress: one live line on a terminal; elsewhere one whole line every `every` seconds, never "\r", never silence */
+/* --- progress: one live line on a terminal; elsewhere one whole line every `every` seconds, never "\r", never silence.
+ * NULL is allowed everywhere and does nothing. On a terminal the line hooks into `log` so that log lines appear above it;
+ * free it before the log. */
 typedef struct rt_progress_line rt_progress_line;
 rt_progress_line *rt_progress_line_new(FILE *stream, bool terminal, double every, rt_log *log);
 /* `text` is the line without newline; drawn at most 10 times a second on a terminal. */
@@ -18,21 +20,27 @@ void rt_progress_bar(double share, int width, rt_text *out);
 
 /* --- metrics.jsonl: appended line by line, flushed; a failed write is RT_EIO */
 typedef struct rt_jsonl rt_jsonl;
+/* Appends; a torn last line (a writer was killed) is cut off first. */
 rt_status rt_jsonl_open(const char *path, rt_jsonl **out);
 rt_status rt_jsonl_write(rt_jsonl *file, const char *object); /* one JSON object without newline */
 void rt_jsonl_close(rt_jsonl *file);
 /* Cuts a metrics.jsonl back for a resume: keeps lines whose "step" is not beyond `step`; with drop_eval_at also eval
- * lines of exactly that step go. Atomic. A missing file is fine. */
+ * lines of exactly that step go, and what is not a whole JSON object (a torn line). Atomic, and the file is not touched
+ * when nothing is to go. A missing file is fine. */
 rt_status rt_jsonl_cut(const char *path, uint64_t step, bool drop_eval_at);
 
 /* --- TensorBoard event file (cli facts): scalars */
 typedef struct rt_tensorboard rt_tensorboard;
+/* A new file in `folder` (made if missing); TensorBoard joins the files of a folder. */
 rt_status rt_tensorboard_open(const char *folder, rt_tensorboard **out);
+/* Says that the run goes on from `step`: what earlier files of the folder hold beyond it is void. */
+rt_status rt_tensorboard_restart(rt_tensorboard *tb, uint64_t step, double wall_time);
 rt_status rt_tensorboard_scalar(rt_tensorboard *tb, const char *tag, uint64_t step, double wall_time, float value);
 void rt_tensorboard_close(rt_tensorboard *tb);
 
 /* --- report.html: self-contained page with inline SVG plots of metrics.jsonl (loss, lr, grad_norm, eval metrics) and
- * the text reports. */
+ * the text reports. No script, no network; light or dark as the reader's system. A metrics file that is not there, and
+ * lines that cannot be read, leave plots out; report_text may be NULL. Atomic. */
 rt_status rt_html_write(const char *path, const char *title, const char *metrics_jsonl_path, const char *report_text);
 
 #endif
