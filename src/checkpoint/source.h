@@ -21,6 +21,8 @@ int rt_source_label_count(const rt_source *source);
 const char *rt_source_label_name(const rt_source *source, int i); /* id2label; "0", "1" ... where absent */
 const rt_tokenizer_options *rt_source_tokenizer_options(const rt_source *source);
 rt_blob rt_source_vocab(const rt_source *source);           /* vocab.txt bytes */
+/* Made of the two above, checked against the size of the embeddings; borrowed. NULL: a checkpoint without vocabulary. */
+const rt_tokenizer *rt_source_tokenizer(const rt_source *source);
 rt_blob rt_source_config_json(const rt_source *source);     /* as found */
 rt_blob rt_source_config_ini(const rt_source *source);      /* checkpoints only */
 bool rt_source_has(const rt_source *source, const char *name);
@@ -34,6 +36,10 @@ rt_blob rt_source_state(const rt_source *source);
  * id2label; num_labels; sizes), plus "rectrain": {"pooling": ...}. Parsing is the reverse. */
 rt_status rt_config_json_write(const rt_bert *bert, const char *const *labels, int n_labels, rt_text *out);
 rt_status rt_config_json_parse(const char *json, size_t size, const char *name, rt_bert *bert, char ***labels, int *n_labels);
+
+/* Every tensor of the model, by canonical name, sorted. */
+int rt_source_tensor_count(const rt_source *source);
+const char *rt_source_tensor(const rt_source *source, int i, int *rank, int64_t shape[2]);
 
 /* `rectrain convert`: HF folder to .h5, without loss (f32). */
 rt_status rt_convert(const char *hf_folder, const char *h5_path, rt_log *log);
