@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /* --- progress: one live line on a terminal; elsewhere one whole line every `every` seconds, never "\r", never silence.
- * NULL is allowed everywhere and does nothing. On a terminal the line hooks into `log` so that log lines appear above it;
- * free it before the log. */
+ * NULL is allowed everywhere and does nothing. On a terminal the line hooks into `log` so that log lines appear above
+ * it; free it before the log. */
 typedef struct rt_progress_line rt_progress_line;
 rt_progress_line *rt_progress_line_new(FILE *stream, bool terminal, double every, rt_log *log);
 /* `text` is the line without newline; drawn at most 10 times a second on a terminal. */
