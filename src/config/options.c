@@ -18,9 +18,9 @@ static const char *const bad_names[] = {"stop", "skip", NULL};
 static const char *const objective_names[] = {"classify", NULL};
 static const char *const optimizer_names[] = {"adam", "adamw", NULL};
 static const char *const schedule_names[] = {"constant", "linear", "cosine", NULL};
-static const char *const metric_names[] = {"auc",      "average_precision", "log_loss", "brier",    "ne",     "ece",
-                                           "gauc",     "gauc_mean",         "mrr@10",   "mrr_mind", "ndcg@5", "ndcg@10",
-                                           "accuracy", "macro_f1",          NULL};
+static const char *const metric_names[] = {
+    "auc",    "average_precision", "log_loss", "brier",   "ne",       "ece",      "gauc",        "gauc_mean",
+    "mrr@10", "mrr_mind",          "ndcg@5",   "ndcg@10", "accuracy", "macro_f1", "weighted_f1", NULL};
 static const char *const test_names[] = {"best", "last", NULL};
 static const char *const usr1_names[] = {"stop", "save", NULL};
 static const char *const reduce_names[] = {"fp32", "bf16", NULL};
