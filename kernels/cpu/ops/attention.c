@@ -8,19 +8,28 @@ size_t RT_OP(rt_cpu_need_attention)(const rt_dims *dims, int threads) {
     return (size_t)rt_attention_floats(dims->max_len, dim, dims->training) * sizeof(float) * (size_t)threads;
 }
 
+/* The greatest of n numbers, n a multiple of RT_LANES. NaN loses, and then shows in whatever is made of the row. (As a
+ * simd reduction it would need -ffinite-math-only with some compilers.) */
+static inline float greatest(const float *p, int64_t n) {
+    rt_vector most = *(const rt_vector_at *)p;
+    for (int64_t j = RT_LANES; j < n; j += RT_LANES) {
+        rt_vector next = *(const rt_vector_at *)(p + j);
+        rt_vector_bits more = next > most;
+        most = (rt_vector)((more & (rt_vector_bits)next) | (~more & (rt_vector_bits)most));
+    }
+    float top = most[0];
+    for (int i = 1; i < RT_LANES; i++) top = most[i] > top ? most[i] : top;
+    return top;
+}
+
 /* One row of scores becomes e^(scale s - its maximum), with 0 in the columns beyond the keys up to whole vectors. Gives
  * the row's maximum and sum. */
 static inline void softmax_row(float *p, int64_t keys, int64_t padded, float scale, float *top, float *sum) {
     for (int64_t j = keys; j < padded; j++) p[j] = -INFINITY;
-    float most = -INFINITY, total = 0;
-#pragma omp simd reduction(max : most)
-    for (int64_t j = 0; j < padded; j++) {
-        p[j] *= scale;
-        most = p[j] > most ? p[j] : most;
-    }
+    float most = greatest(p, padded) * scale, total = 0;
 #pragma omp simd reduction(+ : total)
     for (int64_t j = 0; j < padded; j++) {
-        p[j] = rt_expf(p[j] - most);
+        p[j] = rt_expf(p[j] * scale - most);
         total += p[j];
     }
     *top = most, *sum = total;

@@ -83,6 +83,7 @@ static inline rt_status rt_attention_check(const rt_attention_forward_args *f, c
     if (f->dropout.p < 0 || !(f->dropout.p < 1) || (f->dropout.p > 0 && !f->dropout.state))
         return rt_fail(RT_ESHAPE, "%s: dropout %g%s; 0 <= p < 1 is needed, and a step state if p > 0", op,
                        (double)f->dropout.p, f->dropout.state ? "" : " without a step state");
+    if (!(f->scale > 0)) return rt_fail(RT_ESHAPE, "%s: scale %g; a positive one is needed", op, (double)f->scale);
     RT_TRY(rt_check_sequences(batch, op));
     for (int b = 0; b < batch->n_seqs; b++) {
         int64_t length = batch->cu_seqlens[b + 1] - batch->cu_seqlens[b];

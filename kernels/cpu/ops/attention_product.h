@@ -20,6 +20,7 @@ enum { RT_LANES = 4, RT_BLOCK_ROWS = 6 };
 enum { RT_PANEL = 2 * RT_LANES };
 
 typedef float rt_vector __attribute__((vector_size(4 * RT_LANES)));
+typedef int32_t rt_vector_bits __attribute__((vector_size(4 * RT_LANES)));
 typedef float rt_vector_at __attribute__((vector_size(4 * RT_LANES), aligned(4), may_alias)); /* anywhere in memory */
 
 static inline int64_t rt_lanes_up(int64_t n) {
@@ -76,6 +77,12 @@ static inline __attribute__((always_inline)) void rt_product_block(const rt_prod
     }
 }
 
+#if defined(__AVX512F__)
+#define RT_EACH_BLOCK(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#else
+#define RT_EACH_BLOCK(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#endif
+
 static __attribute__((noinline)) void rt_multiply(const rt_product *p) {
     /* Rows are dealt evenly to as few blocks as hold them: 13 rows are 5 + 4 + 4, never 6 + 6 + 1. */
     int64_t blocks = (p->m + RT_BLOCK_ROWS - 1) / RT_BLOCK_ROWS;
@@ -86,22 +93,15 @@ static __attribute__((noinline)) void rt_multiply(const rt_product *p) {
             int64_t row = p->m * block / blocks;
             int rows = (int)(p->m * (block + 1) / blocks - row);
             float *c = p->c + row * p->c_row + column;
-            switch (2 * rows + vectors - 1) {
 #define X(n)                                                                                                           \
-    case 2 * n:                                                                                                        \
-        rt_product_block(p, n, 1, row, b, c);                                                                          \
-        break;                                                                                                         \
-    case 2 * n + 1:                                                                                                    \
-        rt_product_block(p, n, 2, row, b, c);                                                                          \
-        break;
-                X(1)
-                X(2) X(3) X(4) X(5) X(6)
-#if defined(__AVX512F__)
-                    X(7) X(8) X(9) X(10) X(11) X(12)
-#endif
+    if (rows == n) {                                                                                                   \
+        if (vectors == 2)                                                                                              \
+            rt_product_block(p, n, 2, row, b, c);                                                                      \
+        else                                                                                                           \
+            rt_product_block(p, n, 1, row, b, c);                                                                      \
+    }
+            RT_EACH_BLOCK(X)
 #undef X
-                        default : break;
-            }
         }
     }
 }
