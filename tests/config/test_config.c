@@ -389,6 +389,11 @@ static void the_digest_sees_meaning_alone(void **state) {
                        "checkpoint.keep_best=TRUE", "eval.every=1 epochs", "model.labels=0,1"),
                   NULL);
     assert_true(same_digest(plain, spelt));
+    rt_config *eight = load_with(NULL, SETS("train.batch_size=8"), NULL),
+              *nine = load_with(NULL, SETS("train.batch_size=9"), NULL);
+    assert_false(same_digest(eight, nine));
+    rt_config_free(eight);
+    rt_config_free(nine);
     rt_config_free(spelt);
     rt_config_free(plain);
 }
