@@ -230,7 +230,7 @@ static void put_last(const rt_plot *plot, int c, rt_text *out) {
     rt_text_printf(out, "<span class=\"%s\">", curve_names[c]);
     if (plot->of_eval) rt_text_printf(out, "%s ", curve_names[c]);
     rt_text_printf(out, "%.4g", s->points[last].value);
-    if (plot->of_eval && plot->better != 0 && s->points[best].step != s->points[last].step)
+    if (plot->of_eval && plot->better != 0 && s->points[best].value != s->points[last].value)
         rt_text_printf(out, ", best %.4g at step %.0f", s->points[best].value, s->points[best].step);
     rt_text_puts(out, "</span>");
 }
