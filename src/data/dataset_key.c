@@ -116,6 +116,23 @@ done:
     return rc;
 }
 
+/* Replaced whole but not synced: a torn one is found out by its hash, and its loss costs time only. */
+static void sidecar_write(const char *sidecar, const rt_text *line) {
+    char suffix[32];
+    rt_text temporary = {0};
+    snprintf(suffix, sizeof suffix, ".tmp.%ld", (long)getpid());
+    rt_text_puts(&temporary, sidecar);
+    rt_text_puts(&temporary, suffix);
+    if (line->failed || !line->data || temporary.failed) goto done;
+    unlink(temporary.data);
+    int fd = open(temporary.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0) goto done;
+    bool whole = write(fd, line->data, line->size) == (ssize_t)line->size;
+    if (close(fd) != 0 || !whole || rename(temporary.data, sidecar) != 0) unlink(temporary.data);
+done:
+    rt_text_free(&temporary);
+}
+
 static rt_status file_digest(const char *folder, const char *path, rt_file_state *state, uint64_t all,
                              rt_progress progress, void *context, rt_digest128 *digest) {
     char *sidecar = sidecar_path(folder, path);
@@ -125,9 +142,10 @@ static rt_status file_digest(const char *folder, const char *path, rt_file_state
         uint64_t now = (uint64_t)(rt_clock_unix() * 1e9);
         rc = hash_file(path, state, all, progress, context, digest);
         rt_text line = {0};
-        if (rc == RT_OK) sidecar_line(state, now, *digest, &line);
-        /* Its loss costs time only. */
-        if (line.data && rt_file_write_atomic(sidecar, line.data, line.size) != RT_OK) rt_error_clear();
+        if (rc == RT_OK) {
+            sidecar_line(state, now, *digest, &line);
+            sidecar_write(sidecar, &line);
+        }
         rt_text_free(&line);
     }
     free(sidecar);

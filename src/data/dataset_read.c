@@ -206,7 +206,7 @@ static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_row
     chunk->labels[i] = 0;
     chunk->weights[i] = 1;
     if (r->label >= 0) {
-        chunk->labels[i] = rt_label_parse(&f[r->label], r->spec->labels, r->spec->labels ? r->spec->n_labels : 1);
+        chunk->labels[i] = rt_label_parse(&f[r->label], r->spec->labels, r->spec->n_labels);
         if (chunk->labels[i] < 0) return bad_label(r, line, &f[r->label]);
     }
     if (c[OPTIONAL_WEIGHT] >= 0 && !rt_weight_parse(&f[c[OPTIONAL_WEIGHT]], &chunk->weights[i]))

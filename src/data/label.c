@@ -24,7 +24,7 @@ static int integer(const rt_field *f) {
 int rt_label_parse(const rt_field *field, const char *const *labels, int n_labels) {
     if (field->missing) return -1;
     /* The one name of a single label names the score, not a value. */
-    for (int k = 0; k < n_labels && n_labels > 1; k++)
+    for (int k = 0; k < n_labels && n_labels > 1 && labels; k++)
         if (is(field, labels[k])) return k;
     int values = n_labels <= 1 ? 2 : n_labels, value = integer(field);
     if (value >= 0) return value < values ? value : -1;

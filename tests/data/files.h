@@ -46,12 +46,17 @@ static inline const char *in_folder(const char *name) {
     return path;
 }
 
-static inline const char *write_bytes(const char *name, const void *bytes, size_t size) {
-    const char *path = in_folder(name);
+/* Not synced: a test that damages a file many times need not wait for the disk. */
+static inline void put_bytes(const char *path, const void *bytes, size_t size) {
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, size, f), size);
     assert_int_equal(fclose(f), 0);
+}
+
+static inline const char *write_bytes(const char *name, const void *bytes, size_t size) {
+    const char *path = in_folder(name);
+    put_bytes(path, bytes, size);
     return path;
 }
 
