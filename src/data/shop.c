@@ -128,7 +128,7 @@ static void make_catalogue(shop *s) {
         bound += (uint32_t)lround(MILLION / pow(b + 1, 0.8));
         s->brand_bound[b] = bound;
     }
-    int order[ITEMS];
+    int order[ITEMS] = {0};
     rt_rng rng = rt_rng_make(s->seed, SITE_CATALOGUE, 0);
     for (int i = 0; i < ITEMS; i++) {
         int j = pick(&rng, i + 1);
@@ -235,7 +235,7 @@ static void write_impression(shop *s, uint32_t number, bool late, bool train, bo
     shop_user *user = &s->users[user_number];
     shop_query query = make_query(&rng, user->category, late);
     bool shuffled = rt_rng_below(&rng, 4) == 0;
-    int chosen[CANDIDATES];
+    int chosen[CANDIDATES] = {0};
     draw_candidates(s, &rng, user->category, late, chosen);
     order_candidates(s, &rng, shuffled, chosen);
     shop_user before = *user; /* the history that all rows of this impression show */

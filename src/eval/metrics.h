@@ -2,8 +2,8 @@
  *
  * Definitions (y = 1 where label > 0, p = the score, w = the row's weight):
  *   score              probability of the last label for two labels, sum k p_k for more, sigmoid for one
- *   prediction         arg max, the lower index winning ties; one label: score > 0.5; with a threshold: score >= threshold
- *                      (one or two labels; a threshold with more is RT_ECONFIG)
+ *   prediction         arg max, the lower index winning ties; one label: score > 0.5; with a threshold (one or two
+ *                      labels): score >= threshold
  *   auc                (pairs won + half of ties) / all pairs of a y = 1 and a y = 0 row, each pair weighing w w'
  *   average_precision  sum (R_n - R_n-1) P_n over distinct scores; undefined without a y = 1 row
  *   log_loss           mean of -ln p(label) from the logits, unclipped; the cross-entropy for more than two labels
@@ -26,34 +26,34 @@
 /* What evaluation gathered, in row order. */
 typedef struct {
     uint32_t n_rows;
-    int n_labels;              /* K; 1: one score */
-    const float *logits;       /* [n_rows, K] */
-    const int32_t *labels;     /* [n_rows]; K = 1: 0 or 1 */
-    const float *weights;      /* [n_rows] or NULL (all 1) */
-    const uint32_t *groups;    /* [n_rows] or NULL */
+    int n_labels;           /* K; 1: one score */
+    const float *logits;    /* [n_rows, K] */
+    const int32_t *labels;  /* [n_rows]; K = 1: 0 or 1 */
+    const float *weights;   /* [n_rows] or NULL (all 1) */
+    const uint32_t *groups; /* [n_rows] or NULL */
     uint32_t n_groups;
-    const uint32_t *slices;    /* [n_rows] or NULL */
+    const uint32_t *slices; /* [n_rows] or NULL */
     const char *const *slice_names;
     uint32_t n_slices;
     const char *const *label_names; /* [K]; K = 1: rows of the report are "0" and "1" */
-    double threshold;          /* NaN: arg max (K >= 2), score > 0.5 (K = 1) */
+    double threshold;               /* NaN: arg max (K >= 2), score > 0.5 (K = 1) */
 } rt_scored;
 
 typedef struct {
     double precision, recall, f1;
-    double support;            /* rows, or sum of weights */
+    double support; /* rows, or sum of weights */
 } rt_report_row;
 
 typedef struct {
-    int n_classes;             /* rows of the report */
-    rt_report_row *classes;    /* [n_classes] */
+    int n_classes;          /* rows of the report */
+    rt_report_row *classes; /* [n_classes] */
     const char *const *names;
     double accuracy;
     rt_report_row macro, weighted;
     double support;
-    bool zero_division;        /* a 0/0 was set to 0 */
-    double micro_f1;           /* equals accuracy up to rounding; what the text's accuracy row shows */
-    bool support_is_float;     /* supports print as 3.0: rows have weights, or (a quirk kept) no prediction was right */
+    bool zero_division;    /* a 0/0 was set to 0 */
+    double micro_f1;       /* equals accuracy up to rounding; what the text's accuracy row shows */
+    bool support_is_float; /* supports print as 3.0: rows have weights, or (a quirk kept) no prediction was right */
 } rt_report;
 
 typedef struct {
@@ -69,16 +69,16 @@ typedef struct {
         const char *name;
         uint64_t rows;
         double click_rate, auc, log_loss, calibration;
-    } *slices;
+    } * slices;
 } rt_metrics;
 
 /* Predictions [n_rows] (class index) and scores [n_rows] (contract 8: probability of the last label for two, sum k p_k
  * for more, sigmoid for one), f64 from f32 logits. */
 /* Needs finite logits (rt_metrics_compute refuses others). */
 void rt_scores(const rt_scored *scored, double *scores, int32_t *predictions);
-/* RT_EDATA for a logit that is not finite; RT_ECONFIG for a threshold with more than two labels; RT_EINTERNAL for a label,
- * group or slice out of range or a bad weight; RT_ENOMEM. No row at all is legal: everything undefined. `out` borrows the
- * label and slice names; free it in any case. */
+/* RT_EDATA for a logit that is not finite; RT_ECONFIG for a threshold with more than two labels; RT_EINTERNAL for a
+ * label, group or slice out of range or a bad weight; RT_ENOMEM. No row at all is legal: everything undefined. `out`
+ * borrows the label and slice names; free it in any case. */
 rt_status rt_metrics_compute(const rt_scored *scored, rt_metrics *out);
 void rt_metrics_free(rt_metrics *metrics);
 /* The text of sklearn.metrics.classification_report(labels = all, digits = digits), to the letter. */
@@ -89,8 +89,8 @@ void rt_metrics_text(const rt_metrics *metrics, rt_text *out);
  * brier, ne, calibration, ece, gauc, gauc_mean, mrr@10, mrr_mind, ndcg@5, ndcg@10, rows, groups, groups_one_class,
  * groups_no_positive, slices. Without braces when `inner`, for embedding in a larger object. */
 void rt_metrics_json(const rt_metrics *metrics, bool inner, rt_text *out);
-/* The value by its key ("auc", "ndcg@10", "accuracy", "macro_f1", "log_loss"); false for an unknown key. *higher: larger is
- * better. For eval.metric. */
+/* The value by its key ("auc", "ndcg@10", "accuracy", "macro_f1", "log_loss"); false for an unknown key. *higher:
+ * larger is better. For eval.metric. */
 bool rt_metric_by_name(const rt_metrics *metrics, const char *key, double *value, bool *higher);
 const char *rt_metric_names(void); /* "auc, average_precision, ...", for messages */
 
