@@ -189,9 +189,10 @@ static void put_labels(const answers *a, const float *logits, rt_text *out) {
     for (int k = 0; k < a->n_labels; k++) sum += exp(logits[k] - top);
     bool used[RT_MAX_LABELS] = {false};
     for (int i = 0; i < a->n_labels; i++) {
-        int best = -1;
-        for (int k = 0; k < a->n_labels; k++)
-            if (!used[k] && (best < 0 || logits[k] > logits[best])) best = k;
+        int best = 0;
+        while (used[best]) best++;
+        for (int k = best + 1; k < a->n_labels; k++)
+            if (!used[k] && logits[k] > logits[best]) best = k;
         used[best] = true;
         rt_text_puts(out, i ? ", {\"score\": " : "{\"score\": ");
         rt_text_float(out, (float)(exp(logits[best] - top) / sum));

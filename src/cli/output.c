@@ -12,7 +12,7 @@ static rt_status failed(void) {
 }
 
 rt_status rt_cli_write(const void *bytes, size_t size) {
-    if (ferror(stdout)) return failed();
+    if (ferror(stdout)) return rt_fail(RT_EIO, "stdout: a write failed; the results are incomplete");
     return fwrite(bytes, 1, size, stdout) == size ? RT_OK : failed();
 }
 

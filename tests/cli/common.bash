@@ -1,4 +1,5 @@
 # What the command-line tests share: the program, a folder of its own for each test, checks with words.
+# shellcheck disable=SC2034,SC2154 # bats sets status, output, stderr; the tests read TREE
 bats_require_minimum_version 1.5.0
 BUILD=${BUILD:-build}
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
