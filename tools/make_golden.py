@@ -187,15 +187,23 @@ def case(path, name, lengths, labels_n, pooling, seed, sizes, pairs=True, smooth
         f.add("losses", np.array(losses))
         for k, v in ps.items():
             f.add("after/" + k, v.detach().numpy())
-    if not dropout:  # how far torch's own bf16 autocast is from fp64, a tensor each
-        ps = {k: v.float().requires_grad_() for k, v in params.items()}
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            lg, l = run(ps, dtype=torch.float32)
-        l.backward()
-        rel = lambda a, b: ((a.double() - b).norm() / b.norm()).item()
-        f.add("bf16/logits", np.array([rel(lg.detach(), logits)]))
-        for k, v in ps.items():
-            f.add("bf16/" + k, np.array([rel(v.grad, g[k])]))
+    if not dropout:  # how far torch's own bf16 autocast is from fp64, a tensor each: rms over draws of its rounding errors
+        squares = {}
+        for draw in range(8):
+            near = {k: (v * (1 + 1e-3 * torch.randn(v.shape, dtype=v.dtype) * (draw > 0))).float().double() for k, v in params.items()}
+            exact = {k: v.clone().requires_grad_() for k, v in near.items()}
+            want = run(exact)
+            want[1].backward()
+            ps = {k: v.float().requires_grad_() for k, v in near.items()}
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                got = run(ps, dtype=torch.float32)
+            got[1].backward()
+            rel = lambda a, b: ((a.double() - b).norm() / b.norm()).item() ** 2 / 8
+            squares["logits"] = squares.get("logits", 0) + rel(got[0].detach(), want[0].detach())
+            for k, v in ps.items():
+                squares[k] = squares.get(k, 0) + rel(v.grad, exact[k].grad)
+        for k, v in squares.items():
+            f.add("bf16/" + k, np.array([v**0.5]))
     f.write(f"{path}/{name}.golden")
     print(name, "loss", loss, "bytes", sum(map(len, f.records)))
 
@@ -205,7 +213,7 @@ def main():
     small = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=96, max_position_embeddings=64)
     wide = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=96, max_position_embeddings=64)
     long = dict(hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=512)
-    case(path, "pair-cls-2", [7, 1, 33, 16, 17, 2], 2, "cls", 1, small, tanh=True)
+    case(path, "pair-cls-2", [7, 1, 33, 16, 17, 2, 25, 12, 40, 5, 21, 60], 2, "cls", 1, small, tanh=True)
     case(path, "single-mean-1", [5, 64, 1, 31], 1, "mean", 2, wide, pairs=False)
     case(path, "pair-mean-3", [9, 40, 3], 3, "mean", 3, small, smoothing=0.1, steps=False)
     case(path, "single-cls-1", [12, 2, 30], 1, "cls", 4, wide, pairs=False, smoothing=0.2, steps=False)
