@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SPILL_BUFFER = 1 << 16, COPY_BUFFER = 1 << 20 };
+enum { SPILL_BUFFER = 1 << 16, COPY_BUFFER = 1 << 20, WINDOW = 8 << 20, WINDOW_ROWS = 1 << 18 };
 
 /* Up to here all ids are hashed when the cache is opened; beyond, an id that has gone bad reads as [UNK]. */
 #define HASHED_IDS ((uint64_t)512 << 20)
@@ -169,6 +169,29 @@ static bool same(rt_digest128 a, rt_digest128 b) {
     return a.high == b.high && a.low == b.low;
 }
 
+/* Pages that were looked at need not stay: they would count as ours, and a large cache must not fill the memory. They
+ * come back from the page cache when they are read again. */
+static void let_go(const rt_dataset *ds, uint64_t from, uint64_t to) {
+    const uint64_t page = 4096;
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    if (from < to) madvise(ds->map + from, (size_t)(to - from), MADV_DONTNEED);
+}
+
+/* 1 as it should be, 0 not, -1 no memory. */
+static int section_fits(const rt_dataset *ds, const rt_section *s) {
+    rt_digest *d = rt_digest_new();
+    if (!d) return -1;
+    for (uint64_t at = 0; at < s->bytes; at += WINDOW) {
+        uint64_t n = s->bytes - at < WINDOW ? s->bytes - at : WINDOW;
+        rt_digest_update(d, ds->map + s->offset + at, (size_t)n);
+        if (s->bytes > WINDOW) let_go(ds, s->offset + at, s->offset + at + n);
+    }
+    rt_digest128 found = rt_digest_end(d);
+    rt_digest_free(d);
+    return same(found, s->digest);
+}
+
 static rt_status wrong(const char *name, const char *what) {
     return rt_fail(RT_EDATA, "%s: %s", name, what);
 }
@@ -192,7 +215,9 @@ static rt_status check_sections(rt_dataset *ds, const char *name) {
         snprintf(what, sizeof what, "section %s does not fit its checksum", rt_section_name[k]);
         ds->at[k] = s->bytes > 0 ? ds->map + s->offset : NULL;
         bool hashed = k != RT_SECTION_IDS || s->bytes <= HASHED_IDS;
-        if (hashed && !same(rt_hash128(ds->map + s->offset, (size_t)s->bytes), s->digest)) return wrong(name, what);
+        int fits = hashed ? section_fits(ds, s) : 1;
+        if (fits < 0) return rt_fail(RT_ENOMEM, "%s: no memory to check it", name);
+        if (!fits) return wrong(name, what);
         end = s->offset + s->bytes;
     }
     return RT_OK;
@@ -225,6 +250,9 @@ static rt_status check_rows(const rt_dataset *ds, const rt_data_spec *spec, cons
         }
         if (groups && groups[r] > seen_groups) return wrong(name, "impossible groups");
         seen_groups += groups && groups[r] == seen_groups;
+        if ((r + 1) % WINDOW_ROWS == 0)
+            for (int k = RT_SECTION_OFFSETS; k <= RT_SECTION_GROUPS; k++)
+                if (ds->at[k]) let_go(ds, h->sections[k].offset, h->sections[k].offset + (r + 1) * rt_section_width[k]);
     }
     if (offsets[h->rows] != at || at != h->tokens || longest != h->max_len || seen_groups != h->n_groups ||
         h->one_class_groups > h->n_groups)
