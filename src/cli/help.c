@@ -107,7 +107,7 @@ static void roff_options(rt_text *out) {
         if (strcmp(section, o[i].section) != 0) {
             section = o[i].section;
             rt_text_printf(out, ".SS [%s]\n", section);
-            roff(rt_section_help(section), out);
+            roff(rt_option_section_help(section), out);
             rt_text_puts(out, "\n");
         }
         rt_text expected = {0};

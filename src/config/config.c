@@ -82,9 +82,9 @@ static rt_status set(rt_config *cfg, const rt_option *o, const char *text, const
 static rt_status unknown_key(const char *where, const char *section, const char *key, rt_status status) {
     rt_text hint = {0};
     rt_status rc;
-    if (!rt_section_exists(section)) {
+    if (!rt_option_section_exists(section)) {
         /* A section that is not ours, but a key that is: say both. */
-        rt_section_hint(section, &hint);
+        rt_option_section_hint(section, &hint);
         rc = rt_fail(status, "%s: no section [%s]%s", where, section, hint.data ? hint.data : "");
     } else {
         rt_option_hint(section, key, &hint);
@@ -226,9 +226,9 @@ static rt_status apply_set(rt_config *cfg, const char *text) {
     } else {
         const char *dot = strchr(name, '.');
         char *section = dot ? rt_strndup(name, (size_t)(dot - name)) : NULL;
-        bool known = section && rt_section_exists(section);
+        bool known = section && rt_option_section_exists(section);
         if (dot && !known)
-            rt_section_hint(section ? section : "", &hint);
+            rt_option_section_hint(section ? section : "", &hint);
         else
             rt_option_hint(section, dot ? dot + 1 : name, &hint);
         rc = rt_fail(RT_ECONFIG, "%s: no such option%s%s", label.data, hint.data ? hint.data : "",

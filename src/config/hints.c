@@ -141,10 +141,10 @@ void rt_option_hint(const char *section, const char *key, rt_text *out) {
     if (best >= 0) rt_text_printf(out, "; did you mean %s.%s?", options[best].section, options[best].key);
 }
 
-void rt_section_hint(const char *section, rt_text *out) {
+void rt_option_section_hint(const char *section, rt_text *out) {
     const char *names[32];
     int n = 0;
-    while (n < 32 && rt_section_name(n)) names[n] = rt_section_name(n), n++;
+    while (n < 32 && rt_option_section_name(n)) names[n] = rt_option_section_name(n), n++;
     const char *near = strlen(section) < 60 ? rt_did_you_mean(section, names, n) : NULL;
     if (near)
         rt_text_printf(out, "; did you mean [%s]?", near);

@@ -246,17 +246,17 @@ void rt_option_variable(const rt_option *option, char out[80]) {
     for (char *p = out; *p; p++) *p = (char)toupper((unsigned char)*p);
 }
 
-bool rt_section_exists(const char *section) {
+bool rt_option_section_exists(const char *section) {
     for (int i = 0; i < N_SECTIONS; i++)
         if (!strcmp(sections[i].name, section)) return true;
     return false;
 }
 
-const char *rt_section_name(int i) {
+const char *rt_option_section_name(int i) {
     return i >= 0 && i < N_SECTIONS ? sections[i].name : NULL;
 }
 
-const char *rt_section_help(const char *section) {
+const char *rt_option_section_help(const char *section) {
     for (int i = 0; i < N_SECTIONS; i++)
         if (!strcmp(sections[i].name, section)) return sections[i].help;
     return "";

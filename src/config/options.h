@@ -53,11 +53,11 @@ void rt_option_expected(const rt_option *option, rt_text *out);
  * NULL (a bare key). */
 void rt_option_hint(const char *section, const char *key, rt_text *out);
 /* The same for a section. */
-void rt_section_hint(const char *section, rt_text *out);
-bool rt_section_exists(const char *section);
+void rt_option_section_hint(const char *section, rt_text *out);
+bool rt_option_section_exists(const char *section);
 /* "run", "model", ... in the order of the table; NULL beyond. */
-const char *rt_section_name(int i);
+const char *rt_option_section_name(int i);
 /* What a section is about, one sentence. */
-const char *rt_section_help(const char *section);
+const char *rt_option_section_help(const char *section);
 
 #endif
