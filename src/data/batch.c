@@ -80,57 +80,76 @@ static void sort_tokens(rt_batch_buffer *b, int32_t n, int32_t max_id) {
     }
 }
 
-rt_status rt_batch_fill(rt_batch_buffer *buffer, const rt_dataset *ds, const uint32_t *rows, int n, const float *scales,
-                        bool with_index) {
-    rt_batch *batch = &buffer->batch;
-    if (n < 0 || n > buffer->max_seqs)
-        return rt_fail(RT_EINTERNAL, "%d sequences do not fit a batch of %d", n, buffer->max_seqs);
-    const uint16_t *lengths = rt_dataset_lengths(ds);
-    const int32_t *row_labels = rt_dataset_labels(ds);
-    const uint32_t n_rows = rt_dataset_rows(ds);
-    int64_t total = 0;
-    for (int i = 0; i < n; i++) {
-        if (rows[i] >= n_rows) return rt_fail(RT_EINTERNAL, "row %u of a data set of %u rows", rows[i], n_rows);
-        total += lengths[rows[i]];
-    }
-    if (total > buffer->max_tokens)
-        return rt_fail(RT_EINTERNAL, "%lld tokens do not fit a batch of %d", (long long)total, buffer->max_tokens);
+/* The struct shows its arrays read-only to the ops; the memory is ours. */
+static int32_t *writable(const int32_t *array) {
+    return (int32_t *)array;
+}
 
-    /* The struct shows them read-only to the ops; the memory is ours. */
-    int32_t *ids = (int32_t *)batch->input_ids, *positions = (int32_t *)batch->positions;
-    int32_t *types = (int32_t *)batch->types, *cu = (int32_t *)batch->cu_seqlens, *labels = (int32_t *)batch->labels;
-    float *scale = (float *)batch->row_scale;
-    uint32_t *example = (uint32_t *)batch->example_id;
-    int32_t at = 0, max_len = 0, max_id = 0;
-    for (int i = 0; i < n; i++) {
-        int split = 0;
-        int32_t length = lengths[rows[i]];
-        rt_dataset_tokens(ds, rows[i], ids + at, &split);
-        for (int32_t t = 0; t < length; t++) {
-            positions[at + t] = t;
-            types[at + t] = t >= split;
-            if (ids[at + t] > max_id) max_id = ids[at + t];
-        }
-        cu[i] = at;
-        at += length;
-        if (length > max_len) max_len = length;
-        labels[i] = row_labels ? row_labels[rows[i]] : 0;
-        scale[i] = scales ? scales[i] : 0;
-        example[i] = rows[i];
+void rt_batch_begin(rt_batch_buffer *buffer) {
+    rt_batch *batch = &buffer->batch;
+    batch->n_tokens = batch->n_seqs = batch->max_len = 0;
+    buffer->max_id = 0;
+    writable(batch->cu_seqlens)[0] = 0;
+}
+
+rt_status rt_batch_add(rt_batch_buffer *buffer, const int32_t *ids, int n, int split, int32_t label, float scale,
+                       uint32_t example_id) {
+    rt_batch *batch = &buffer->batch;
+    int32_t at = batch->n_tokens, b = batch->n_seqs, *to = writable(batch->input_ids) + at;
+    if (b >= buffer->max_seqs || n > buffer->max_tokens - at)
+        return rt_fail(RT_EINTERNAL,
+                       "a sequence of %d tokens does not fit a batch with %d of %d tokens and %d of %d sequences", n,
+                       at, buffer->max_tokens, b, buffer->max_seqs);
+    if (ids != to) memcpy(to, ids, (size_t)n * sizeof *to);
+    for (int32_t t = 0; t < n; t++) {
+        writable(batch->positions)[at + t] = t;
+        writable(batch->types)[at + t] = t >= split;
+        if (to[t] > buffer->max_id) buffer->max_id = to[t];
     }
-    for (int i = n; i <= buffer->max_seqs; i++) cu[i] = at;
-    for (int i = n; i < buffer->max_seqs; i++) labels[i] = 0, scale[i] = 0, example[i] = 0;
-    int32_t bucket = (int32_t)round64((size_t)at);
-    for (int32_t t = at; t < bucket; t++) ids[t] = 0, positions[t] = 0, types[t] = 0;
-    batch->n_tokens = at;
+    writable(batch->cu_seqlens)[b + 1] = at + n;
+    writable(batch->labels)[b] = label;
+    ((float *)batch->row_scale)[b] = scale;
+    ((uint32_t *)batch->example_id)[b] = example_id;
+    batch->n_tokens = at + n;
+    batch->n_seqs = b + 1;
+    if (n > batch->max_len) batch->max_len = n;
+    return RT_OK;
+}
+
+void rt_batch_finish(rt_batch_buffer *buffer, bool with_index) {
+    rt_batch *batch = &buffer->batch;
+    int32_t n = batch->n_seqs, at = batch->n_tokens, bucket = (int32_t)round64((size_t)at);
+    for (int i = n; i < buffer->max_seqs; i++) {
+        writable(batch->cu_seqlens)[i + 1] = at;
+        writable(batch->labels)[i] = 0;
+        ((float *)batch->row_scale)[i] = 0;
+        ((uint32_t *)batch->example_id)[i] = 0;
+    }
+    for (int32_t t = at; t < bucket; t++)
+        writable(batch->input_ids)[t] = writable(batch->positions)[t] = writable(batch->types)[t] = 0;
     batch->bucket = bucket;
-    batch->n_seqs = n;
     batch->capacity = buffer->max_seqs;
-    batch->max_len = max_len;
     batch->sorted_tokens = (const int32_t *)((unsigned char *)batch->types + round64((size_t)buffer->max_tokens) * 4);
     if (with_index)
-        sort_tokens(buffer, at, max_id);
+        sort_tokens(buffer, at, buffer->max_id);
     else
         batch->sorted_tokens = NULL;
+}
+
+rt_status rt_batch_fill(rt_batch_buffer *buffer, const rt_dataset *ds, const uint32_t *rows, int n, const float *scales,
+                        bool with_index) {
+    const uint16_t *lengths = rt_dataset_lengths(ds);
+    const int32_t *labels = rt_dataset_labels(ds);
+    const uint32_t n_rows = rt_dataset_rows(ds);
+    rt_batch_begin(buffer);
+    for (int i = 0; i < n; i++) {
+        int split = 0;
+        if (rows[i] >= n_rows) return rt_fail(RT_EINTERNAL, "row %u of a data set of %u rows", rows[i], n_rows);
+        int length = lengths[rows[i]];
+        int32_t *to = writable(buffer->batch.input_ids) + buffer->batch.n_tokens;
+        if (length <= buffer->max_tokens - buffer->batch.n_tokens) rt_dataset_tokens(ds, rows[i], to, &split);
+        RT_TRY(rt_batch_add(buffer, to, length, split, labels ? labels[rows[i]] : 0, scales ? scales[i] : 0, rows[i]));
+    }
+    rt_batch_finish(buffer, with_index);
     return RT_OK;
 }

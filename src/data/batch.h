@@ -10,10 +10,17 @@ typedef struct {
     void *memory;
     size_t bytes;
     int32_t *counts; /* scratch of the index sort, [4096], then one index a token */
+    int32_t max_id;  /* of the batch being made */
 } rt_batch_buffer;
 
 rt_status rt_batch_buffer_new(int max_tokens, int max_seqs, rt_batch_buffer *out);
 void rt_batch_buffer_free(rt_batch_buffer *buffer);
+/* By hand, a sequence at a time: begin, add ..., finish. `ids` are copied (or already stand at their place); tokens
+ * from `split` on have type 1. RT_EINTERNAL if it does not fit. */
+void rt_batch_begin(rt_batch_buffer *buffer);
+rt_status rt_batch_add(rt_batch_buffer *buffer, const int32_t *ids, int n, int split, int32_t label, float scale,
+                       uint32_t example_id);
+void rt_batch_finish(rt_batch_buffer *buffer, bool with_index);
 /* Fills from rows[0..n): ids, positions, types, cu_seqlens (padded to max_seqs), labels (0 without), example_id = row,
  * row_scale[i] = scales ? scales[i] : 0, sorted_tokens when `with_index`. RT_EINTERNAL if it does not fit. */
 rt_status rt_batch_fill(rt_batch_buffer *buffer, const rt_dataset *ds, const uint32_t *rows, int n, const float *scales,

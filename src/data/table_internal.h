@@ -58,8 +58,8 @@ void rt_table_consume(rt_table *t, const rt_extent *extent);
 rt_status rt_delimited_open(rt_table *t, rt_quoting wanted);
 rt_status rt_delimited_next(rt_table *t, const rt_field **fields, uint64_t *line);
 /* table_jsonl.c */
-rt_status rt_jsonl_open(rt_table *t);
+rt_status rt_table_jsonl_open(rt_table *t);
 rt_status rt_jsonl_next(rt_table *t, const rt_field **fields, uint64_t *line);
-void rt_jsonl_close(rt_table *t);
+void rt_table_jsonl_close(rt_table *t);
 
 #endif

@@ -6,7 +6,7 @@
 
 enum { SAMPLE_ROWS = 1000 };
 
-void rt_jsonl_close(rt_table *t) {
+void rt_table_jsonl_close(rt_table *t) {
     json_decref(t->root);
     rt_text_free(&t->built);
     free(t->pending);
@@ -171,7 +171,7 @@ static rt_status start_path(rt_text *path) {
     return rt_text_status(path);
 }
 
-rt_status rt_jsonl_open(rt_table *t) {
+rt_status rt_table_jsonl_open(rt_table *t) {
     t->quoting = RT_QUOTING_NONE;
     rt_extent e;
     RT_TRY(rt_table_row_extent(t, RT_QUOTING_NONE, &e)); /* the first row at least is held whole */
