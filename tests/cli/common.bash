@@ -1,10 +1,10 @@
 # What the command-line tests share: the program, a folder of its own for each test, checks with words.
 # shellcheck disable=SC2034,SC2154 # bats sets status, output, stderr; the tests read TREE
 bats_require_minimum_version 1.5.0
+TREE=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 BUILD=${BUILD:-build}
-case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+case $BUILD in /*) ;; *) BUILD=$TREE/$BUILD ;; esac
 PROGRAM=$BUILD/rectrain
-TREE=$PWD
 
 # The environment of whoever runs the tests must not change what they see.
 unset_variables() {
