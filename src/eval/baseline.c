@@ -4,18 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A batch under construction: sequences 2 i and 2 i + 1 are the two texts of its i-th pair. */
+/* Two texts of a row, by their sequences in the batch. */
+typedef struct {
+    uint32_t row;
+    int a, b;
+} text_pair;
+
+/* A batch under construction. Rows that follow each other often share text_a (an impression's query): it is run once.
+ */
 typedef struct {
     rt_encoder *encoder;
     rt_batch_buffer buffer;
     int32_t *ids, *positions, *cu_seqlens; /* of the buffer */
     int n_tokens, n_seqs, max_len;
-    uint32_t *rows;     /* [max_seqs / 2] */
+    text_pair *pairs; /* [max_seqs] */
+    int n_pairs;
     unsigned char *raw; /* [max_seqs, H] pooled, as the backend keeps it */
     float *pooled;      /* [max_seqs, H] */
 } pair_batch;
 
-static void add_text(pair_batch *b, int32_t first, const int32_t *rest, int n) {
+/* Returns the sequence's number. */
+static int add_text(pair_batch *b, int32_t first, const int32_t *rest, int n) {
     int32_t *ids = b->ids + b->n_tokens, *positions = b->positions + b->n_tokens;
     ids[0] = first;
     memcpy(ids + 1, rest, (size_t)(n - 1) * sizeof *ids);
@@ -23,6 +32,15 @@ static void add_text(pair_batch *b, int32_t first, const int32_t *rest, int n) {
     b->n_tokens += n;
     b->cu_seqlens[++b->n_seqs] = b->n_tokens;
     if (n > b->max_len) b->max_len = n;
+    return b->n_seqs - 1;
+}
+
+/* The last pair's text_a if it is this one, else -1. */
+static int last_text_a(const pair_batch *b, const int32_t *ids, int n) {
+    if (b->n_pairs == 0) return -1;
+    int a = b->pairs[b->n_pairs - 1].a, start = b->cu_seqlens[a];
+    bool same = b->cu_seqlens[a + 1] - start == n && memcmp(b->ids + start, ids, (size_t)n * sizeof *ids) == 0;
+    return same ? a : -1;
 }
 
 static double cosine(const float *a, const float *b, int n) {
@@ -62,11 +80,10 @@ static rt_status run_batch(pair_batch *b, double *scores) {
             memcpy(&b->pooled[i], &wide, sizeof wide);
         }
     }
-    for (int p = 0; p < b->n_seqs / 2; p++) {
-        const float *a = b->pooled + (size_t)(2 * p) * (size_t)hidden;
-        scores[b->rows[p]] = cosine(a, a + hidden, hidden);
-    }
-    b->n_tokens = b->n_seqs = b->max_len = 0;
+    for (int p = 0; p < b->n_pairs; p++)
+        scores[b->pairs[p].row] = cosine(b->pooled + (size_t)b->pairs[p].a * (size_t)hidden,
+                                         b->pooled + (size_t)b->pairs[p].b * (size_t)hidden, hidden);
+    b->n_tokens = b->n_seqs = b->n_pairs = b->max_len = 0;
     return RT_OK;
 }
 
@@ -78,16 +95,16 @@ static rt_status pair_batch_new(rt_encoder *encoder, int batch_tokens, int max_s
     b->ids = (int32_t *)b->buffer.batch.input_ids;
     b->positions = (int32_t *)b->buffer.batch.positions;
     b->cu_seqlens = (int32_t *)b->buffer.batch.cu_seqlens;
-    b->rows = malloc(((size_t)max_seqs / 2 + 1) * sizeof *b->rows);
+    b->pairs = malloc((size_t)max_seqs * sizeof *b->pairs);
     b->raw = malloc(values * sizeof(float));
     b->pooled = malloc(values * sizeof *b->pooled);
-    if (!b->rows || !b->raw || !b->pooled) return rt_fail(RT_ENOMEM, "out of memory: vectors of %d texts", max_seqs);
+    if (!b->pairs || !b->raw || !b->pooled) return rt_fail(RT_ENOMEM, "out of memory: vectors of %d texts", max_seqs);
     return RT_OK;
 }
 
 static void pair_batch_free(pair_batch *b) {
     rt_batch_buffer_free(&b->buffer);
-    free(b->rows);
+    free(b->pairs);
     free(b->raw);
     free(b->pooled);
 }
@@ -114,9 +131,9 @@ rt_status rt_baseline_cosine(rt_encoder *encoder, const rt_dataset *ds, int batc
             if (stop && stop()) RT_GO(rt_fail(RT_ESTOPPED, "stopped by a signal"));
             RT_GO(run_batch(&b, scores));
         }
-        b.rows[b.n_seqs / 2] = row;
-        add_text(&b, ids[0], ids + 1, split);
-        add_text(&b, ids[0], ids + split, n - split + 1);
+        int a = last_text_a(&b, ids, split);
+        if (a < 0) a = add_text(&b, ids[0], ids + 1, split);
+        b.pairs[b.n_pairs++] = (text_pair){row, a, add_text(&b, ids[0], ids + split, n - split + 1)};
     }
     RT_GO(run_batch(&b, scores));
 done:

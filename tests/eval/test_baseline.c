@@ -15,12 +15,14 @@
 enum { HIDDEN = 16, TOKENS = 24, SEQS = 6 };
 
 static const char vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nred\nblue\nlamp\ntent\nfor\nthe\nwoods\n";
-/* The third row has an empty text_b, the fourth two equal texts. */
+/* The third row has an empty text_b, the fourth two equal texts; the fifth and sixth share text_a. */
 static const char *const texts[][2] = {{"red lamp", "lamp for the woods"},
                                        {"tent", "blue"},
                                        {"red", ""},
                                        {"the blue tent", "the blue tent"},
-                                       {"woods woods woods", "red blue red blue"}};
+                                       {"woods woods woods", "red blue red blue"},
+                                       {"woods woods woods", "tent"},
+                                       {"woods woods", "tent"}};
 enum { ROWS = sizeof texts / sizeof texts[0] };
 
 typedef struct {
