@@ -68,8 +68,8 @@ static void forward_head(const rt_attention_forward_args *f, const rt_mask *mask
             inverse[i] = 1.0f / sum;
             if (f->lse) f->lse[at.head * at.rows + row0 + i] = top + logf(sum);
             if (!mask->on) continue;
-            rt_mask_attention(factor, mask, f->batch->example_id[at.sequence], (uint32_t)at.head, (uint32_t)(i0 + i),
-                              (int)keys);
+            rt_attention_factors(factor, mask, f->batch->example_id[at.sequence], (uint32_t)at.head, (uint32_t)(i0 + i),
+                                 keys);
 #pragma omp simd
             for (int64_t j = 0; j < keys; j++) p[i * padded + j] *= factor[j];
         }

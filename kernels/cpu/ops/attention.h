@@ -2,6 +2,7 @@
  * scratch. */
 #ifndef RT_OPS_ATTENTION_H
 #define RT_OPS_ATTENTION_H
+#include "attention_mask.h"
 #include "attention_product.h"
 #include "token_walk.h"
 #include <math.h>

@@ -71,8 +71,8 @@ static void backward_head(const rt_attention_backward_args *a, const rt_mask *ma
         rt_multiply(&scores);
         for (int64_t i = 0; i < rows; i++) {
             if (mask->on)
-                rt_mask_attention(factor, mask, f->batch->example_id[at.sequence], (uint32_t)at.head,
-                                  (uint32_t)(i0 + i), (int)keys);
+                rt_attention_factors(factor, mask, f->batch->example_id[at.sequence], (uint32_t)at.head,
+                                     (uint32_t)(i0 + i), keys);
             gradient_row(p + i * padded, g + i * padded, mask->on ? factor : NULL, keys, padded, f->scale,
                          f->lse[at.head * at.rows + row0 + i]);
         }
