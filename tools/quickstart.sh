@@ -40,7 +40,7 @@ fi
 end
 
 begin "build $build/rectrain"
-attempt "$make" --no-print-directory BUILD="$build" "-j$(nproc)" all
+attempt "$make" --no-print-directory BUILD="$build" all
 end
 
 begin "write the example shop (a simulator: nobody clicked)"
