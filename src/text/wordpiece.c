@@ -25,6 +25,20 @@ void rt_tok_scratch_free(rt_tok_scratch *s) {
     free(s);
 }
 
+static bool room_for(rt_tok_scratch *s, size_t n) {
+    if (s->capacity - s->n_ids >= n) return true;
+    size_t capacity = s->capacity ? s->capacity : 1024;
+    while (capacity - s->n_ids < n) capacity *= 2;
+    int32_t *ids = realloc(s->ids, capacity * sizeof *ids);
+    if (!ids) {
+        s->out_of_memory = true;
+        return false;
+    }
+    s->ids = ids;
+    s->capacity = capacity;
+    return true;
+}
+
 rt_status rt_tok_begin(const rt_tokenizer *tok, rt_tok_scratch *s) {
     bool same = s->owned && s->owner.high == tok->digest.high && s->owner.low == tok->digest.low;
     if (!same) {
@@ -43,22 +57,10 @@ rt_status rt_tok_begin(const rt_tokenizer *tok, rt_tok_scratch *s) {
     s->word_limit = limit;
     s->n_ids = s->n_marks = s->word_size = s->word_points = 0;
     s->out_of_memory = false;
+    /* So that ids are never NULL, not even for texts without a piece. */
+    if (!room_for(s, 1)) return rt_fail(RT_ENOMEM, "no memory for the pieces of a text");
     memset(s->word, 0, RT_TOK_CACHE_WORD);
     return RT_OK;
-}
-
-static bool room_for(rt_tok_scratch *s, size_t n) {
-    if (s->capacity - s->n_ids >= n) return true;
-    size_t capacity = s->capacity ? s->capacity : 1024;
-    while (capacity - s->n_ids < n) capacity *= 2;
-    int32_t *ids = realloc(s->ids, capacity * sizeof *ids);
-    if (!ids) {
-        s->out_of_memory = true;
-        return false;
-    }
-    s->ids = ids;
-    s->capacity = capacity;
-    return true;
 }
 
 /* The pieces of a word, longest first; [UNK] alone if any part of it is in no piece. Returns their number. */
@@ -306,6 +308,7 @@ rt_status rt_tok_append(const rt_tokenizer *tok, rt_tok_scratch *s, const char *
                         rt_tok_stats *stats) {
     if (size > RT_TOK_MAX_TEXT)
         return rt_fail(RT_EDATA, "a text of %zu bytes; the longest that is taken has %u", size, RT_TOK_MAX_TEXT);
+    if (!size) text = ""; /* NULL will do for an empty text */
     size_t before = s->n_ids;
     const char *p = text, *end = text + size;
     while (p < end) {
