@@ -82,7 +82,28 @@ static rt_status check_random(const rt_config *cfg) {
     return RT_OK;
 }
 
+/* Options that the file format has and this version does not act on: refused rather than passed over in silence.
+ * Whoever builds one drops its line. */
+static rt_status check_built(const rt_config *cfg) {
+    const struct {
+        bool wanted;
+        const char *name, *instead;
+    } options[] = {
+        {cfg->data.negative_keep < 1, "data.negative_keep", "leave it at 1"},
+        {cfg->data.slice.n > 0, "data.slice", "leave it empty"},
+        {cfg->train.recompute, "train.recompute", "leave it at no; train.micro_batch_tokens bounds memory"},
+        {cfg->distributed.shard_optimizer, "distributed.shard_optimizer", "leave it at no"},
+        {cfg->distributed.reduce_dtype != RT_CFG_REDUCE_FP32, "distributed.reduce_dtype", "leave it at fp32"},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (options[i].wanted)
+            return rt_fail(RT_ECONFIG, AT "%s is not built into this version; %s",
+                           rt_config_origin(cfg, options[i].name), options[i].name, options[i].instead);
+    return RT_OK;
+}
+
 rt_status rt_config_check_training(const rt_config *cfg) {
+    RT_TRY(check_built(cfg));
     const char *file = cfg->path ? cfg->path : "configuration";
     if (cfg->model.init == RT_CFG_INIT_RANDOM)
         RT_TRY(check_random(cfg));
@@ -98,8 +119,5 @@ rt_status rt_config_check_training(const rt_config *cfg) {
         rt_config_is_set(cfg, "model.labels"))
         return rt_fail(RT_ECONFIG, AT "train.class_weights: %d numbers, but there are %d labels",
                        rt_config_origin(cfg, "train.class_weights"), cfg->train.class_weights.n, wanted);
-    if (cfg->data.negative_keep < 1 && cfg->model.labels.n > 2)
-        return rt_fail(RT_ECONFIG, AT "data.negative_keep = %g takes one or two labels, not %d",
-                       rt_config_origin(cfg, "data.negative_keep"), cfg->data.negative_keep, cfg->model.labels.n);
     return RT_OK;
 }
