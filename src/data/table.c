@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_WINDOW = 1 << 20 };
+/* A small file takes a small window; a large one's first MiB is looked at before its first row. */
+enum { SMALL_WINDOW = 1 << 12, FIRST_WINDOW = 1 << 20 };
 
 typedef struct {
     const char *magic;
@@ -60,7 +61,7 @@ rt_status rt_table_fill(rt_table *t, size_t held) {
             t->start = 0;
         }
         if (t->stop == t->capacity) {
-            size_t capacity = t->capacity ? t->capacity * 2 : FIRST_WINDOW;
+            size_t capacity = t->capacity ? t->capacity * 2 : SMALL_WINDOW;
             char *buffer = realloc(t->buffer, capacity);
             if (!buffer)
                 return rt_fail(RT_ENOMEM, "%s:%llu: no memory for a row of %zu bytes", rt_table_path(t),
@@ -319,7 +320,7 @@ rt_status rt_table_open(const char *path, rt_table_format format, rt_quoting quo
     RT_GO(open_stream(t));
     t->format = format == RT_FORMAT_AUTO ? guess_format(t) : format;
     t->delimiter = t->format == RT_FORMAT_CSV ? ',' : '\t';
-    RT_GO(t->format == RT_FORMAT_JSONL ? rt_jsonl_open(t) : rt_delimited_open(t, quoting));
+    RT_GO(t->format == RT_FORMAT_JSONL ? rt_table_jsonl_open(t) : rt_delimited_open(t, quoting));
     t->fields = calloc((size_t)t->n_columns, sizeof *t->fields);
     if (!t->fields) {
         rc = rt_fail(RT_ENOMEM, "%s: no memory for %d columns", path, t->n_columns);
@@ -334,7 +335,7 @@ done:
 
 void rt_table_close(rt_table *t) {
     if (!t) return;
-    rt_jsonl_close(t);
+    rt_table_jsonl_close(t);
     for (int c = 0; c < t->n_columns; c++) free(t->columns[c]);
     free(t->columns);
     free(t->fields);
