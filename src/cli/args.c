@@ -260,8 +260,8 @@ static bool is_help(const char *word) {
 
 static rt_status check_needed(const rt_command_row *command, const rt_cli *cli) {
     for (int i = 0; i < N_FLAGS; i++) {
-        const char *value = *(const char *const *)(const void *)((const char *)cli + flags[i].offset);
-        if (stands_in(flags[i].needed_by, command->name) && !value)
+        if (!stands_in(flags[i].needed_by, command->name)) continue; /* only text flags are needed by anyone */
+        if (!*(const char *const *)(const void *)((const char *)cli + flags[i].offset))
             return rt_fail(RT_EUSAGE, "rectrain %s needs %s %s; usage: rectrain %s %s", command->name, flags[i].name,
                            flags[i].value, command->name, command->usage);
     }
