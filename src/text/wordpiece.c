@@ -308,7 +308,11 @@ rt_status rt_tok_append(const rt_tokenizer *tok, rt_tok_scratch *s, const char *
                         rt_tok_stats *stats) {
     if (size > RT_TOK_MAX_TEXT)
         return rt_fail(RT_EDATA, "a text of %zu bytes; the longest that is taken has %u", size, RT_TOK_MAX_TEXT);
-    if (!size) text = ""; /* NULL will do for an empty text */
+    if (!size) { /* NULL will do for an empty text */
+        stats->texts++;
+        stats->empty++;
+        return RT_OK;
+    }
     size_t before = s->n_ids;
     const char *p = text, *end = text + size;
     while (p < end) {

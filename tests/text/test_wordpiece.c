@@ -278,6 +278,23 @@ static void digest_tells_vocabulary_and_options(void **state) {
     }
 }
 
+/* A scratch remembers words of one tokenizer alone. */
+static void a_scratch_serves_two_vocabularies(void **state) {
+    (void)state;
+    rt_tokenizer *toks[2] = {make(SPECIALS "ab\n", NULL), make(SPECIALS "x\nab\n", NULL)};
+    rt_tok_scratch *scratch = rt_tok_scratch_new();
+    for (int i = 0; i < 4; i++) {
+        const int32_t *ids;
+        size_t n;
+        assert_int_equal(rt_tokenize(toks[i % 2], scratch, "ab", 2, &ids, &n, NULL), RT_OK);
+        assert_int_equal(n, 1);
+        assert_int_equal(ids[0], 4 + i % 2);
+    }
+    rt_tok_scratch_free(scratch);
+    rt_tokenizer_free(toks[0]);
+    rt_tokenizer_free(toks[1]);
+}
+
 /* Half a million marks of two classes in turn: put in order without a square (a minute or more, were it one). */
 static void long_runs_of_marks_are_ordered(void **state) {
     (void)state;
@@ -301,6 +318,7 @@ int main(void) {
         cmocka_unit_test(vocabulary_lines),
         cmocka_unit_test(bad_vocabularies_are_refused),
         cmocka_unit_test(digest_tells_vocabulary_and_options),
+        cmocka_unit_test(a_scratch_serves_two_vocabularies),
         cmocka_unit_test(long_runs_of_marks_are_ordered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
