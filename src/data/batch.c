@@ -96,7 +96,7 @@ rt_status rt_batch_add(rt_batch_buffer *buffer, const int32_t *ids, int n, int s
                        uint32_t example_id) {
     rt_batch *batch = &buffer->batch;
     int32_t at = batch->n_tokens, b = batch->n_seqs, *to = writable(batch->input_ids) + at;
-    if (b >= buffer->max_seqs || n > buffer->max_tokens - at)
+    if (n < 0 || b >= buffer->max_seqs || n > buffer->max_tokens - at)
         return rt_fail(RT_EINTERNAL,
                        "a sequence of %d tokens does not fit a batch with %d of %d tokens and %d of %d sequences", n,
                        at, buffer->max_tokens, b, buffer->max_seqs);
@@ -141,6 +141,8 @@ rt_status rt_batch_fill(rt_batch_buffer *buffer, const rt_dataset *ds, const uin
     const uint16_t *lengths = rt_dataset_lengths(ds);
     const int32_t *labels = rt_dataset_labels(ds);
     const uint32_t n_rows = rt_dataset_rows(ds);
+    if (n < 0 || n > buffer->max_seqs)
+        return rt_fail(RT_EINTERNAL, "%d sequences do not fit a batch of %d", n, buffer->max_seqs);
     rt_batch_begin(buffer);
     for (int i = 0; i < n; i++) {
         int split = 0;

@@ -170,16 +170,16 @@ uint32_t rt_dataset_rows(const rt_dataset *ds) {
     return (uint32_t)ds->header.rows;
 }
 const int32_t *rt_dataset_labels(const rt_dataset *ds) {
-    return (const int32_t *)ds->at[RT_SECTION_LABELS];
+    return ds->at[RT_SECTION_LABELS];
 }
 const float *rt_dataset_weights(const rt_dataset *ds) {
-    return (const float *)ds->at[RT_SECTION_WEIGHTS];
+    return ds->at[RT_SECTION_WEIGHTS];
 }
 const uint16_t *rt_dataset_lengths(const rt_dataset *ds) {
-    return (const uint16_t *)ds->at[RT_SECTION_LENGTHS];
+    return ds->at[RT_SECTION_LENGTHS];
 }
 const uint32_t *rt_dataset_groups(const rt_dataset *ds) {
-    return (const uint32_t *)ds->at[RT_SECTION_GROUPS];
+    return ds->at[RT_SECTION_GROUPS];
 }
 uint32_t rt_dataset_group_count(const rt_dataset *ds) {
     return ds->header.n_groups;

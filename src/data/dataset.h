@@ -7,28 +7,29 @@
 
 /* Where a run's data are and what their columns mean; strings are borrowed. NULL or "" column: none. */
 typedef struct {
-    const char *const *files;   /* already expanded, in order */
+    const char *const *files; /* already expanded, in order */
     int n_files;
     rt_table_format format;
     rt_quoting quoting;
     const char *text_a, *text_b; /* column names or templates "{brand} {title}" */
     const char *label, *group, *weight, *user, *item, *time;
-    const char *const *labels;  /* names in order of the values 0, 1, ... */
-    int n_labels;               /* 1: one label, values 0 and 1 */
-    bool need_label;            /* false for predict */
+    const char *const *labels; /* names in order of the values 0, 1, ... */
+    int n_labels;              /* 1: one label, values 0 and 1 */
+    bool need_label;           /* false for predict */
     rt_encode_options encode;
-    bool skip_bad_rows;         /* on_bad_row = skip */
-    int threads;                /* 0: all */
-    const char *cache_folder;   /* NULL: tokenise in memory, keep nothing */
+    bool skip_bad_rows;       /* on_bad_row = skip */
+    int threads;              /* 0: all */
+    const char *cache_folder; /* NULL: tokenise in memory, keep nothing */
 } rt_data_spec;
 
 typedef struct {
-    uint64_t rows, bad_rows, tokens /* real, [CLS] and [SEP] counted */, truncated, empty_a, empty_b, special_split, invalid_utf8, unknown;
-    uint64_t label_counts[2];   /* rows of label 0, and of any other */
+    uint64_t rows, bad_rows, tokens /* real, [CLS] and [SEP] counted */, truncated, empty_a, empty_b, special_split,
+        invalid_utf8, unknown;
+    uint64_t label_counts[2]; /* rows of label 0, and of any other */
     int max_len;
     double mean_len, click_rate; /* share of rows whose label is > 0 */
     bool from_cache;
-    double seconds;             /* to open or make */
+    double seconds; /* to open or make */
 } rt_data_stats;
 
 typedef struct rt_dataset rt_dataset;
@@ -56,7 +57,8 @@ uint32_t rt_dataset_group_count(const rt_dataset *ds);
 void rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, int *split);
 /* Digest of the content that matters to a run: rows, tokens, labels, weights, groups. */
 rt_digest128 rt_dataset_digest(const rt_dataset *ds);
-/* Rows of `other` whose (text_a, text_b) tokens also stand in `ds`, and shared user and item values, for the data check. */
+/* Rows of `other` whose (text_a, text_b) tokens also stand in `ds`, and shared user and item values, for the data
+ * check. */
 typedef struct {
     uint64_t rows, users, items;
     bool has_users, has_items;

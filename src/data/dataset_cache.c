@@ -13,8 +13,8 @@ enum { SPILL_BUFFER = 1 << 16, COPY_BUFFER = 1 << 20, WINDOW = 8 << 20, WINDOW_R
 #define HASHED_IDS ((uint64_t)512 << 20)
 
 const unsigned char rt_section_width[RT_SECTIONS] = {0, 8, 2, 2, 4, 4, 4, 8, 8, 8};
-const char *const rt_section_name[RT_SECTIONS] = {"ids",     "offsets", "lengths", "splits", "labels",
-                                                  "weights", "groups",  "texts",   "users",  "items"};
+const char *const rt_cache_section_name[RT_SECTIONS] = {"ids",     "offsets", "lengths", "splits", "labels",
+                                                        "weights", "groups",  "texts",   "users",  "items"};
 
 static rt_status write_at(int fd, const char *name, const void *bytes, size_t size, uint64_t at) {
     const unsigned char *p = bytes;
@@ -207,12 +207,12 @@ static rt_status check_sections(rt_dataset *ds, const char *name) {
         uint64_t n = k == RT_SECTION_IDS ? h->tokens : k == RT_SECTION_OFFSETS ? h->rows + 1 : h->rows;
         bool optional = k >= RT_SECTION_LABELS && k != RT_SECTION_TEXTS;
         char what[96];
-        snprintf(what, sizeof what, "section %s lies outside the file", rt_section_name[k]);
+        snprintf(what, sizeof what, "section %s lies outside the file", rt_cache_section_name[k]);
         if (s->offset < end || s->offset % 256 || s->offset > ds->map_bytes || s->bytes > ds->map_bytes - s->offset)
             return wrong(name, what);
-        snprintf(what, sizeof what, "section %s has the wrong size", rt_section_name[k]);
+        snprintf(what, sizeof what, "section %s has the wrong size", rt_cache_section_name[k]);
         if (n > UINT64_MAX / width || (s->bytes != n * width && !(optional && s->bytes == 0))) return wrong(name, what);
-        snprintf(what, sizeof what, "section %s does not fit its checksum", rt_section_name[k]);
+        snprintf(what, sizeof what, "section %s does not fit its checksum", rt_cache_section_name[k]);
         ds->at[k] = s->bytes > 0 ? ds->map + s->offset : NULL;
         bool hashed = k != RT_SECTION_IDS || s->bytes <= HASHED_IDS;
         int fits = hashed ? section_fits(ds, s) : 1;
@@ -226,12 +226,12 @@ static rt_status check_sections(rt_dataset *ds, const char *name) {
 /* Values that would lead astray although their checksum is right. */
 static rt_status check_rows(const rt_dataset *ds, const rt_data_spec *spec, const char *name) {
     const rt_cache_header *h = &ds->header;
-    const uint64_t *offsets = (const uint64_t *)ds->at[RT_SECTION_OFFSETS];
-    const uint16_t *lengths = (const uint16_t *)ds->at[RT_SECTION_LENGTHS];
-    const uint16_t *splits = (const uint16_t *)ds->at[RT_SECTION_SPLITS];
-    const int32_t *labels = (const int32_t *)ds->at[RT_SECTION_LABELS];
-    const float *weights = (const float *)ds->at[RT_SECTION_WEIGHTS];
-    const uint32_t *groups = (const uint32_t *)ds->at[RT_SECTION_GROUPS];
+    const uint64_t *offsets = ds->at[RT_SECTION_OFFSETS];
+    const uint16_t *lengths = ds->at[RT_SECTION_LENGTHS];
+    const uint16_t *splits = ds->at[RT_SECTION_SPLITS];
+    const int32_t *labels = ds->at[RT_SECTION_LABELS];
+    const float *weights = ds->at[RT_SECTION_WEIGHTS];
+    const uint32_t *groups = ds->at[RT_SECTION_GROUPS];
     const int values = spec->n_labels > 2 ? spec->n_labels : 2;
     uint64_t at = 0;
     uint32_t longest = 0, seen_groups = 0;

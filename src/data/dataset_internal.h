@@ -55,13 +55,13 @@ typedef struct {
 
 /* A width of 0 at run time: ids have 2 or 4 bytes. */
 extern const unsigned char rt_section_width[RT_SECTIONS];
-extern const char *const rt_section_name[RT_SECTIONS];
+extern const char *const rt_cache_section_name[RT_SECTIONS];
 
 struct rt_dataset {
     unsigned char *map; /* the whole file, read-only */
     size_t map_bytes;
-    rt_cache_header header;               /* a copy: checked once, used for ever */
-    const unsigned char *at[RT_SECTIONS]; /* NULL without */
+    rt_cache_header header;      /* a copy: checked once, used for ever */
+    const void *at[RT_SECTIONS]; /* NULL without */
     uint32_t vocab;
     int32_t unknown_id; /* what an id outside the vocabulary reads as */
     rt_data_stats stats;

@@ -10,16 +10,17 @@ uint32_t rt_permute(uint32_t n, uint64_t seed, uint32_t epoch, uint32_t i);
 
 /* The rows of step `step_in_epoch` of an epoch: batch_size consecutive elements of the permuted order; the last step of
  * an epoch may be short. Writes rows[batch_size], returns their number. */
-int rt_step_rows(uint32_t n_rows, uint64_t seed, uint32_t epoch, uint32_t step_in_epoch, int batch_size, uint32_t *rows);
+int rt_step_rows(uint32_t n_rows, uint64_t seed, uint32_t epoch, uint32_t step_in_epoch, int batch_size,
+                 uint32_t *rows);
 uint32_t rt_steps_per_epoch(uint32_t n_rows, int batch_size);
 
 /* Zero-initialise; grows to the largest step it meets, then allocates no more. */
 typedef struct {
-    int n_micro;           /* micro-batches, the same on every rank; some may be empty */
-    int *starts;           /* [n_micro + 1] into rows */
-    uint32_t *rows;        /* this rank's rows, micro-batch after micro-batch */
-    int capacity;          /* rows the arrays have room for */
-    uint64_t *order;       /* scratch [capacity]: the rows of the step, longest first */
+    int n_micro;                  /* micro-batches, the same on every rank; some may be empty */
+    int *starts;                  /* [n_micro + 1] into rows */
+    uint32_t *rows;               /* this rank's rows, micro-batch after micro-batch */
+    int capacity;                 /* rows the arrays have room for */
+    uint64_t *order;              /* scratch [capacity]: the rows of the step, longest first */
     struct rt_plan_share *shares; /* scratch [n_ranks] */
     int share_capacity;
 } rt_plan;

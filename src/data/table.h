@@ -13,16 +13,16 @@ typedef enum { RT_QUOTING_AUTO, RT_QUOTING_NONE, RT_QUOTING_CSV } rt_quoting;
 typedef struct {
     const char *bytes; /* not NUL-terminated; valid until the next row */
     size_t size;
-    bool missing;      /* JSON null or an absent key */
+    bool missing; /* JSON null or an absent key */
 } rt_field;
 
 typedef struct rt_table rt_table;
 
-/* `path` "-" is stdin; gzip and zstd are unpacked. Format AUTO goes by the name, then by the first line. Quoting AUTO is
- * CSV's in CSV, and none in TSV unless the first rows are quoted the way pandas does it. JSON lines: nested keys are
- * joined by dots, lists by blanks, numbers stay as they are written; the columns are the keys of the first rows (at most
- * 1,000, within the first MiB). RT_ENOINPUT, RT_EDATA (no header, a duplicate column, over 65,536 columns, a binary
- * format recognised by magic, a device), RT_EIO. */
+/* `path` "-" is stdin; gzip and zstd are unpacked. Format AUTO goes by the name, then by the first line. Quoting AUTO
+ * is CSV's in CSV, and none in TSV unless the first rows are quoted the way pandas does it. JSON lines: nested keys are
+ * joined by dots, lists by blanks, numbers stay as they are written; the columns are the keys of the first rows (at
+ * most 1,000, within the first MiB). RT_ENOINPUT, RT_EDATA (no header, a duplicate column, over 65,536 columns, a
+ * binary format recognised by magic, a device), RT_EIO. */
 rt_status rt_table_open(const char *path, rt_table_format format, rt_quoting quoting, rt_table **out);
 void rt_table_close(rt_table *table);
 int rt_table_columns(const rt_table *table);

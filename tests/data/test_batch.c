@@ -90,6 +90,23 @@ static void what_does_not_fit_is_refused(void **state) {
     assert_int_equal(rt_batch_fill(&b, ds, rows, 3, NULL, true), RT_EINTERNAL);
     assert_int_equal(rt_batch_fill(&b, ds, rows + 2, 1, NULL, true), RT_EINTERNAL);
     assert_int_equal(rt_batch_fill(&b, ds, rows, -1, NULL, true), RT_EINTERNAL);
+    /* By hand the same. */
+    const int32_t ids[] = {CLS, W_RED, SEP, W_D, SEP};
+    rt_batch_begin(&b);
+    assert_int_equal(rt_batch_add(&b, ids, 5, 3, 1, 0.5f, 7), RT_OK);
+    assert_int_equal(rt_batch_add(&b, ids, 5, 3, 1, 0.5f, 8), RT_EINTERNAL);
+    assert_int_equal(rt_batch_add(&b, ids, -1, 0, 1, 0.5f, 8), RT_EINTERNAL);
+    assert_int_equal(rt_batch_add(&b, ids, 3, 3, 0, 0.25f, 9), RT_OK);
+    assert_int_equal(rt_batch_add(&b, ids, 1, 1, 0, 0.25f, 9), RT_EINTERNAL);
+    rt_batch_finish(&b, true);
+    const int32_t types[] = {0, 0, 0, 1, 1, 0, 0, 0}, cu[] = {0, 5, 8}, sorted[] = {0, 5, 2, 4, 7, 3, 1, 6};
+    const uint32_t examples[] = {7, 9};
+    assert_int_equal(b.batch.n_tokens, 8);
+    assert_int_equal(b.batch.max_len, 5);
+    assert_memory_equal(b.batch.types, types, sizeof types);
+    assert_memory_equal(b.batch.cu_seqlens, cu, sizeof cu);
+    assert_memory_equal(b.batch.example_id, examples, sizeof examples);
+    assert_memory_equal(b.batch.sorted_tokens, sorted, sizeof sorted);
     rt_batch_buffer_free(&b);
     assert_int_equal(rt_batch_buffer_new(0, 2, &b), RT_EINTERNAL);
     assert_int_equal(rt_batch_buffer_new(INT32_MAX, 2, &b), RT_EINTERNAL);

@@ -228,7 +228,7 @@ static void damage_is_found_and_mended(void **state) {
             memcpy(bad, good, size);
             bad[h.sections[k].offset + i] ^= 0x10;
             put_bytes(path, bad, size);
-            snprintf(why, sizeof why, "section %s does not fit its checksum", rt_section_name[k]);
+            snprintf(why, sizeof why, "section %s does not fit its checksum", rt_cache_section_name[k]);
             is_made_anew(&spec, path, why);
         }
     }
