@@ -185,6 +185,7 @@ rt_status rt_h5_schema_digest(const rt_h5_schema *schema, char out[33]) {
     if (!d) return rt_fail(RT_ENOMEM, "out of memory for a digest");
     rt_digest_string(d, "rectrain checkpoint");
     rt_digest_u64(d, RT_CHECKPOINT_VERSION);
+    rt_digest_u64(d, schema->sealed); /* so that a seal cannot be lost unnoticed */
     for (int i = 0; i < RT_BLOB_COUNT; i++) {
         rt_digest_string(d, rt_blob_names[i]);
         rt_digest_u64(d, schema->blobs[i].present);

@@ -2,6 +2,7 @@
  * where both are there they must agree, since servers read the one and this program trains with the other. */
 #include "../base/file.h"
 #include "hf_import.h"
+#include "json.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,10 +71,37 @@ static void warn_changed(rt_log *log, const char *folder, const rt_tokenizer_opt
                 folder, b->lowercase ? "true" : "false");
 }
 
+/* Does tokenizer_config.json say that transformers builds its own BertTokenizer, whatever tokenizer.json holds? */
+static bool says_bert(const char *config, size_t size, const char *name) {
+    json_t *object = NULL;
+    const char *class = NULL;
+    bool bert = config && rt_json_object(config, size, name, &object) == RT_OK &&
+                rt_json_string(object, name, "tokenizer_class", &class) == RT_OK && class &&
+                (strcmp(class, "BertTokenizer") == 0 || strcmp(class, "BertTokenizerFast") == 0);
+    json_decref(object);
+    return bert;
+}
+
+/* A tokenizer.json that is no BertTokenizer's may stand beside a vocab.txt that is: transformers then goes by the class
+ * that tokenizer_config.json names, and so does import. */
+static rt_status read_json(rt_log *log, const char *json, size_t size, const char *name, bool may_leave, rt_text *vocab,
+                           rt_tokenizer_options *options, bool *taken) {
+    rt_status rc = rt_tokenizer_json_parse(json, size, name, vocab, options);
+    *taken = rc == RT_OK;
+    if (rc != RT_ECONFIG || !may_leave) return rc;
+    rt_warn(log, "%s; vocab.txt and tokenizer_config.json (BertTokenizer) are taken instead, as transformers does",
+            rt_error_get()->text);
+    rt_error_clear();
+    rt_text_clear(vocab);
+    *options = rt_tokenizer_defaults();
+    return RT_OK;
+}
+
 rt_status rt_hf_tokenizer(const char *folder, rt_log *log, rt_text *vocab, rt_tokenizer_options *options) {
     rt_status rc;
     char *lines = NULL, *json = NULL, *config = NULL, *lines_path = NULL, *json_path = NULL, *config_path = NULL;
     size_t n_lines = 0, n_json = 0, n_config = 0;
+    bool taken = false; /* tokenizer.json */
     *options = rt_tokenizer_defaults();
     RT_GO(read_optional(folder, "vocab.txt", RT_VOCAB_LIMIT, &lines_path, &lines, &n_lines));
     RT_GO(read_optional(folder, "tokenizer.json", RT_VOCAB_LIMIT, &json_path, &json, &n_json));
@@ -82,14 +110,16 @@ rt_status rt_hf_tokenizer(const char *folder, rt_log *log, rt_text *vocab, rt_to
         rc = no_vocabulary(folder);
         goto done;
     }
-    if (json) RT_GO(rt_tokenizer_json_parse(json, n_json, json_path, vocab, options));
+    if (json)
+        RT_GO(read_json(log, json, n_json, json_path, lines && says_bert(config, n_config, config_path), vocab, options,
+                        &taken));
     if (config) {
         rt_tokenizer_options before = *options;
         RT_GO(rt_tokenizer_config_parse(config, n_config, config_path, options));
-        if (json) warn_changed(log, folder, &before, options);
+        if (taken) warn_changed(log, folder, &before, options);
     }
-    if (json && lines) RT_GO(agree(folder, lines, n_lines, vocab, options, lines_path, json_path));
-    if (!json) rt_text_append(vocab, lines, n_lines);
+    if (taken && lines) RT_GO(agree(folder, lines, n_lines, vocab, options, lines_path, json_path));
+    if (!taken) rt_text_append(vocab, lines, n_lines);
     RT_GO(rt_text_status(vocab));
 done:
     free(lines);
