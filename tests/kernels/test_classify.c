@@ -160,6 +160,21 @@ static void shows_what_is_not_finite(void **state) {
         }
 }
 
+/* A label ruled out by a logit of minus infinity costs nothing where another is right and nothing is smoothed. */
+static void takes_labels_that_are_ruled_out(void **state) {
+    (void)state;
+    classify_case k = open_case(3, 0, 1);
+    k.a.batch = &k.batch;
+    for (int b = 0; b < ROWS; b++) k.logits[3 * b + (k.batch.labels[b] + 1) % 3] = -INFINITY;
+    rt_check_ok(k.be->classify(k.be, &k.a), "classify");
+    for (int b = 0; b < ROWS; b++) {
+        assert_true(isfinite(k.a.row_loss[b]));
+        assert_true(k.a.probs[3 * b + (k.batch.labels[b] + 1) % 3] == 0);
+    }
+    assert_true(isfinite(*k.a.loss));
+    rt_check_close(k.c);
+}
+
 static void takes_an_empty_batch_and_refuses_wrong_values(void **state) {
     (void)state;
     classify_case k = open_case(2, 0, 1);
@@ -186,6 +201,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(differences_agree),
         cmocka_unit_test(agrees_by_hand),
         cmocka_unit_test(shows_what_is_not_finite),
+        cmocka_unit_test(takes_labels_that_are_ruled_out),
         cmocka_unit_test(takes_an_empty_batch_and_refuses_wrong_values),
     };
     return rt_check_main(argc, argv, tests, COUNT(tests));

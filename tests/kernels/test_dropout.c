@@ -273,6 +273,41 @@ static void rates_and_differences(void **state) {
     rt_check_close(m.c);
 }
 
+/* keep iff word >= threshold: a p whose threshold is some channel's very word (a multiple of 256, so that p is exact in
+ * fp32) keeps this channel, in every op. */
+static void threshold_is_kept(void **state) {
+    (void)state;
+    mask_case m = open_case(RT_PRECISION_FP32);
+    rt_dropout drop = case_dropout(m.c, 0.5f, 8);
+    unsigned char *kept = rt_check_buffer(m.c, m.tokens * WIDTH), *keys = rt_check_buffer(m.c, 3 * 64 * 64);
+    int length = 64, found = 0, pooled = 0;
+    rt_batch one = case_batch(m.c, &length, 1, 10, 2);
+    for (uint32_t example = 0; example < 40; example++)
+        for (int t = 0; t < 48; t++)
+            for (int i = 0; i < 64; i++) {
+                bool attention = example % 2;
+                uint32_t word[4], hidden[4] = {41, example, 8u << 16 | 3, (uint32_t)t << 16 | (uint32_t)(i / 4)};
+                uint32_t heads[4] = {41, example, 8u << 16 | 3, 1u << 24 | (uint32_t)t << 12 | (uint32_t)(i / 4)};
+                ref_philox(attention ? heads : hidden, drop.seed, word);
+                if (word[i % 4] % 256 || (t > 0 && found > 20)) continue;
+                drop.p = (float)word[i % 4] * 0x1p-32f, found++;
+                if (attention) {
+                    int key = 16 * (i / 16) + 2 * (i / 4 % 4) + (i % 4 & 1) + 8 * (i % 4 >> 1);
+                    one.example_id = &example;
+                    attention_mask(&m, &one, &drop, 3, keys);
+                    assert_int_equal(keys[(64 + t) * 64 + key], 1);
+                } else {
+                    ((uint32_t *)m.batch.example_id)[3] = example, ((uint32_t *)m.batch.example_id)[0] = example;
+                    embedding_mask(&m, &drop, kept);
+                    assert_int_equal(kept[(m.batch.cu_seqlens[3] + t) * WIDTH + i], 1);
+                    pooled_mask(&m, &drop, WIDTH, kept);
+                    if (t == 0) pooled++, assert_int_equal(kept[i], 1);
+                }
+            }
+    assert_true(found > 10 && pooled > 1);
+    rt_check_close(m.c);
+}
+
 /* p = 0 is a copy, also where no step state is at hand; wrong arguments are refused. */
 static void edges(void **state) {
     (void)state;
@@ -298,11 +333,9 @@ static void edges(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reference_is_philox),
-        cmocka_unit_test(masks_equal_the_reference),
-        cmocka_unit_test(masks_equal_the_vectors),
-        cmocka_unit_test(rates_and_differences),
-        cmocka_unit_test(edges),
+        cmocka_unit_test(reference_is_philox),     cmocka_unit_test(masks_equal_the_reference),
+        cmocka_unit_test(masks_equal_the_vectors), cmocka_unit_test(rates_and_differences),
+        cmocka_unit_test(threshold_is_kept),       cmocka_unit_test(edges),
     };
     return rt_check_main(argc, argv, tests, COUNT(tests));
 }
