@@ -13,7 +13,8 @@ AR ?= ar
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+# All processors, unless -j says otherwise; a make inside a make takes its jobs from the outer one.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
