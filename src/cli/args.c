@@ -1,3 +1,4 @@
+/* Reading the command line by the two tables. */
 #include "args.h"
 #include "../base/file.h"
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* The proof of an export: both sides score the same rows. */
 #include "export_check.h"
 #include "../base/file.h"
 #include "../data/template.h"

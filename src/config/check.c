@@ -1,3 +1,4 @@
+/* What no single value can get wrong alone. */
 #include "origins.h"
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Layers of values: defaults, a checkpoint, a file, the environment, flags; the last one wins and leaves its name. */
 #include "config.h"
 #include "../base/file.h"
 #include "ini.h"

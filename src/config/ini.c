@@ -1,3 +1,4 @@
+/* An INI file as a list of entries. */
 #include "ini.h"
 #include "../base/text.h"
 #include <errno.h>

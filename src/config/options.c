@@ -1,3 +1,4 @@
+/* The table of options itself, and how its rows describe themselves. */
 #include "options.h"
 #include <ctype.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Paths, globs, and where a configuration is looked for. */
 #include "../base/file.h"
 #include "value.h"
 #include <errno.h>

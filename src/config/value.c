@@ -1,3 +1,4 @@
+/* One option's value: text to field and back. */
 #include "value.h"
 #include "../base/file.h"
 #include <ctype.h>

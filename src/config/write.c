@@ -1,3 +1,4 @@
+/* The configuration as a file, as a digest, and as a list of differences. */
 #include "origins.h"
 #include "value.h"
 #include <string.h>
