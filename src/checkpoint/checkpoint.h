@@ -5,10 +5,10 @@
  *   /model/<Hugging Face name>    f32, contiguous; attribute "xxh3" (u64)
  *   last.h5 and step-*.h5 besides: /adam_m/<name>, /adam_v/<name>, /state (1-D uint8: a JSON object)
  *
- * libhdf5 never writes the file that users see: metadata is made in a sparse in-memory range by our own driver, raw data
- * go from the caller's memory to the file by pwrite; temporary name, fsync, rename, fsync of the folder. Reading checks
- * the schema (link type, rank, dims, dtype, layout, no filters, no external storage, storage size) before any H5Dread,
- * never visits or iterates over unchecked links, and verifies every checksum.
+ * libhdf5 never writes the file that users see: metadata is made in a sparse in-memory range by our own driver, raw
+ * data go from the caller's memory to the file by pwrite; temporary name, fsync, rename, fsync of the folder. Reading
+ * checks the schema (link type, rank, dims, dtype, layout, no filters, no external storage, storage size) before any
+ * H5Dread, never visits or iterates over unchecked links, and verifies every checksum.
  */
 #ifndef RT_CHECKPOINT_CHECKPOINT_H
 #define RT_CHECKPOINT_CHECKPOINT_H
@@ -18,22 +18,22 @@
 #include <stdint.h>
 
 typedef struct {
-    const char *name;   /* Hugging Face name, without the group */
-    int rank;           /* 1 or 2 */
+    const char *name; /* Hugging Face name, without the group */
+    int rank;         /* 1 or 2 */
     int64_t shape[2];
-    const float *data;  /* host f32, dense */
+    const float *data; /* host f32, dense */
 } rt_tensor_view;
 
 typedef struct {
-    const char *bytes;  /* NULL: absent */
+    const char *bytes; /* NULL: absent */
     size_t size;
 } rt_blob;
 
 typedef struct {
     rt_blob config_json, vocab_txt, tokenizer_config_json, config_ini, state; /* state: only with moments */
-    const rt_tensor_view *tensors;   /* /model */
+    const rt_tensor_view *tensors;                                            /* /model */
     int n_tensors;
-    const rt_tensor_view *m, *v;     /* /adam_m, /adam_v; NULL: a checkpoint for serving */
+    const rt_tensor_view *m, *v; /* /adam_m, /adam_v; NULL: a checkpoint for serving */
     int n_moments;
 } rt_checkpoint_contents;
 

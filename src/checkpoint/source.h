@@ -8,23 +8,24 @@
 
 typedef struct rt_source rt_source;
 
-/* `base` as in model.base. RT_ENOINPUT: "model.base = bert-base-uncased: no such file or folder, nor in the hub's cache.
- * Get it: tools/fetch_model.sh bert-base-uncased". Import takes all variants of the serving facts: "bert." prefix or
- * none, gamma/beta spelling, no pooler, no head, F32 F16 BF16, one file or shards; dropped tensors are logged by name.
- * Other model types, tokenizers or only a pytorch_model.bin: RT_ECONFIG with a sentence. */
+/* `base` as in model.base. RT_ENOINPUT: "model.base = bert-base-uncased: no such file or folder, nor in the hub's
+ * cache. Get it: tools/fetch_model.sh bert-base-uncased". Import takes all variants of the serving facts: "bert."
+ * prefix or none, gamma/beta spelling, no pooler, no head, F32 F16 BF16, one file or shards; dropped tensors are logged
+ * by name. Other model types, tokenizers or only a pytorch_model.bin: RT_ECONFIG with a sentence. */
 rt_status rt_source_open(const char *base, rt_log *log, rt_source **out);
 void rt_source_close(rt_source *source);
-const char *rt_source_path(const rt_source *source);        /* what was found */
-bool rt_source_is_checkpoint(const rt_source *source);      /* an .h5 of ours */
-const rt_bert *rt_source_bert(const rt_source *source);     /* labels 0: headless; pooling as stored, else cls */
+const char *rt_source_path(const rt_source *source);    /* what was found */
+bool rt_source_is_checkpoint(const rt_source *source);  /* an .h5 of ours */
+const rt_bert *rt_source_bert(const rt_source *source); /* labels 0: headless; pooling as stored, else cls */
 int rt_source_label_count(const rt_source *source);
 const char *rt_source_label_name(const rt_source *source, int i); /* id2label; "0", "1" ... where absent */
 const rt_tokenizer_options *rt_source_tokenizer_options(const rt_source *source);
-rt_blob rt_source_vocab(const rt_source *source);           /* vocab.txt bytes */
-/* Made of the two above, checked against the size of the embeddings; borrowed. NULL: a checkpoint without vocabulary. */
+rt_blob rt_source_vocab(const rt_source *source); /* vocab.txt bytes */
+/* Made of the two above, checked against the size of the embeddings; borrowed. NULL: a checkpoint without vocabulary.
+ */
 const rt_tokenizer *rt_source_tokenizer(const rt_source *source);
-rt_blob rt_source_config_json(const rt_source *source);     /* as found */
-rt_blob rt_source_config_ini(const rt_source *source);      /* checkpoints only */
+rt_blob rt_source_config_json(const rt_source *source); /* as found */
+rt_blob rt_source_config_ini(const rt_source *source);  /* checkpoints only */
 bool rt_source_has(const rt_source *source, const char *name);
 /* By canonical name ("bert.encoder.layer.0...", "classifier.weight"), converted to f32. RT_EDATA on another shape. */
 rt_status rt_source_read(rt_source *source, const char *name, int rank, const int64_t *shape, float *out);
@@ -35,7 +36,8 @@ rt_blob rt_source_state(const rt_source *source);
 /* config.json from the facts at hand (architectures BertForSequenceClassification, or BertModel without a head;
  * id2label; num_labels; sizes), plus "rectrain": {"pooling": ...}. Parsing is the reverse. */
 rt_status rt_config_json_write(const rt_bert *bert, const char *const *labels, int n_labels, rt_text *out);
-rt_status rt_config_json_parse(const char *json, size_t size, const char *name, rt_bert *bert, char ***labels, int *n_labels);
+rt_status rt_config_json_parse(const char *json, size_t size, const char *name, rt_bert *bert, char ***labels,
+                               int *n_labels);
 
 /* Every tensor of the model, by canonical name, sorted. */
 int rt_source_tensor_count(const rt_source *source);
