@@ -11,7 +11,8 @@
  * - A CPU op touches n_tokens rows; a GPU op may touch batch->bucket rows. Rows beyond n_tokens are finite and
  *   unspecified in activations and exactly zero in activation gradients (written so by classify / select_rows /
  *   mean_rows / attention / residual_norm backward).
- * - No allocation and no host synchronisation. Asynchronous on the backend's stream (the CPU backend is done on return).
+ * - No allocation and no host synchronisation. Asynchronous on the backend's stream (the CPU backend is done on
+ * return).
  * - Every reduction has a fixed order: the same inputs and threads give the same bytes.
  * - Returns RT_ESHAPE (with a message) for sizes or alignments that break the contract, RT_EUNAVAILABLE / RT_EINTERNAL
  *   for a library's failure.
@@ -33,30 +34,32 @@ typedef struct {
     int64_t n, k;
 } rt_weight;
 
-/* y[rows, n] = act(x[rows, k] w^T + bias). Devlin et al. 2018; GELU by erf. k and n multiples of 8, except n for f32 y. */
+/* y[rows, n] = act(x[rows, k] w^T + bias). Devlin et al. 2018; GELU by erf. k and n multiples of 8, except n for f32 y.
+ */
 typedef struct {
     rt_weight w;
     const float *bias; /* [n] or NULL */
     rt_activation act;
-    const void *x;     /* [rows, k] act dtype */
-    void *y;           /* [rows, n] */
-    rt_dtype y_dtype;  /* the backend's dtype, or f32 (logits) */
-    void *pre;         /* [rows, n], y's dtype: the pre-activation, kept when not NULL (GELU's backward needs it) */
+    const void *x;    /* [rows, k] act dtype */
+    void *y;          /* [rows, n] */
+    rt_dtype y_dtype; /* the backend's dtype, or f32 (logits) */
+    void *pre;        /* [rows, n], y's dtype: the pre-activation, kept when not NULL (GELU's backward needs it) */
     int64_t rows;
 } rt_linear_forward_args;
 
-/* dz = dy act'(.); dx = dz w (+ dx_add); dw = or += dz^T x; db = or += column sums of dz. dy is scratch: it becomes dz. */
+/* dz = dy act'(.); dx = dz w (+ dx_add); dw = or += dz^T x; db = or += column sums of dz. dy is scratch: it becomes dz.
+ */
 typedef struct {
     rt_weight w;
     rt_activation act;
-    const void *x;       /* [rows, k] the forward's input; needed for dw */
-    const void *saved;   /* GELU: pre; TANH: the forward's y; NONE: unused */
-    void *dy;            /* [rows, n] of dy_dtype */
-    rt_dtype dy_dtype;   /* the backend's dtype, or f32 (dlogits) */
-    void *dx;            /* [rows, k] act dtype, or NULL */
-    const void *dx_add;  /* [rows, k] or NULL; may alias dx */
-    float *dw;           /* [n, k] or NULL */
-    float *db;           /* [n] or NULL */
+    const void *x;      /* [rows, k] the forward's input; needed for dw */
+    const void *saved;  /* GELU: pre; TANH: the forward's y; NONE: unused */
+    void *dy;           /* [rows, n] of dy_dtype */
+    rt_dtype dy_dtype;  /* the backend's dtype, or f32 (dlogits) */
+    void *dx;           /* [rows, k] act dtype, or NULL */
+    const void *dx_add; /* [rows, k] or NULL; may alias dx */
+    float *dw;          /* [n, k] or NULL */
+    float *db;          /* [n] or NULL */
     int accumulate;
     int64_t rows;
 } rt_linear_backward_args;
@@ -80,9 +83,9 @@ typedef struct {
     const float *word, *position, *type, *gamma;
     const float *mean, *rstd;
     rt_dropout dropout;
-    void *dy;                            /* [T, H] act; scratch: becomes the gradient of the sum */
-    float *dword, *dposition, *dtype;    /* whole tables; each may be NULL */
-    float *dgamma, *dbeta;               /* [H]; may be NULL */
+    void *dy;                         /* [T, H] act; scratch: becomes the gradient of the sum */
+    float *dword, *dposition, *dtype; /* whole tables; each may be NULL */
+    float *dgamma, *dbeta;            /* [H]; may be NULL */
     int64_t vocab, max_positions, type_vocab, hidden;
     int accumulate;
 } rt_embed_backward_args;
@@ -90,48 +93,48 @@ typedef struct {
 /* Packed self-attention, softmax(scale q k^T) v per sequence and head, dropout on the probabilities. */
 typedef struct {
     const rt_batch *batch;
-    rt_rows queries;                       /* TOKENS: q, out have T rows; FIRST: B rows, query = position 0 of each sequence */
-    const void *q, *k, *v;                 /* head h of row r starts at ptr + r * stride + h * head_dim */
-    int64_t q_stride, k_stride, v_stride;  /* elements */
-    void *out;                             /* [T or B, H], stride out_stride */
+    rt_rows queries;       /* TOKENS: q, out have T rows; FIRST: B rows, query = position 0 of each sequence */
+    const void *q, *k, *v; /* head h of row r starts at ptr + r * stride + h * head_dim */
+    int64_t q_stride, k_stride, v_stride; /* elements */
+    void *out;                            /* [T or B, H], stride out_stride */
     int64_t out_stride;
-    float *lse;                            /* [A, T or B] log-sum-exp of the scaled scores; saved; NULL in evaluation */
+    float *lse; /* [A, T or B] log-sum-exp of the scaled scores; saved; NULL in evaluation */
     int32_t heads, head_dim;
-    float scale;                           /* 1 / sqrt(head_dim) */
+    float scale; /* 1 / sqrt(head_dim) */
     rt_dropout dropout;
 } rt_attention_forward_args;
 
 typedef struct {
-    rt_attention_forward_args f;              /* as in forward, with out and lse filled */
-    const void *dout;                         /* [T or B, H], stride f.out_stride */
-    void *dq, *dk, *dv;                       /* overwritten; strides below; dk, dv always have T rows */
+    rt_attention_forward_args f; /* as in forward, with out and lse filled */
+    const void *dout;            /* [T or B, H], stride f.out_stride */
+    void *dq, *dk, *dv;          /* overwritten; strides below; dk, dv always have T rows */
     int64_t dq_stride, dk_stride, dv_stride;
 } rt_attention_backward_args;
 
 /* z = residual + dropout(x + bias); y = gamma (z - mean) rstd + beta. Two-pass variance. z is saved over x. */
 typedef struct {
     const rt_batch *batch;
-    rt_rows rows;          /* how rows map to (example, position): TOKENS, or FIRST (position 0) */
-    void *x;               /* [rows, H]; becomes z */
-    const float *bias;     /* [H] of the linear before; NULL: none */
-    const void *residual;  /* [rows, H] */
+    rt_rows rows;         /* how rows map to (example, position): TOKENS, or FIRST (position 0) */
+    void *x;              /* [rows, H]; becomes z */
+    const float *bias;    /* [H] of the linear before; NULL: none */
+    const void *residual; /* [rows, H] */
     const float *gamma, *beta;
     float eps;
     rt_dropout dropout;
-    void *y;               /* [rows, H]; may alias residual, not x */
-    float *mean, *rstd;    /* [rows]; saved */
+    void *y;            /* [rows, H]; may alias residual, not x */
+    float *mean, *rstd; /* [rows]; saved */
     int64_t hidden;
 } rt_residual_norm_forward_args;
 
 typedef struct {
     const rt_batch *batch;
     rt_rows rows;
-    const void *z;          /* saved by forward */
+    const void *z; /* saved by forward */
     const float *mean, *rstd, *gamma;
     rt_dropout dropout;
-    const void *dy;         /* [rows, H] */
-    void *dresidual;        /* [rows, H] gradient of z; may alias dy */
-    void *dx;               /* [rows, H] the same through dropout; must not alias dresidual */
+    const void *dy;                /* [rows, H] */
+    void *dresidual;               /* [rows, H] gradient of z; may alias dy */
+    void *dx;                      /* [rows, H] the same through dropout; must not alias dresidual */
     float *dbias, *dgamma, *dbeta; /* [H]; each may be NULL */
     int64_t hidden;
     int accumulate;
@@ -167,14 +170,14 @@ typedef struct {
  * mean_k l(k); for one label the target is y (1 - e) + e / 2. */
 typedef struct {
     const rt_batch *batch;
-    const float *logits;  /* [B, K] */
+    const float *logits; /* [B, K] */
     float smoothing;
-    double *loss;         /* += is not wanted: overwritten with sum_i row_scale_i l_i, f64, summed in row order; or NULL */
-    float *row_loss;      /* [B] l_i without scale; or NULL */
-    float *probs;         /* [B, K] (K = 1: the sigmoid); or NULL */
-    float *dlogits;       /* [B, K] gradient of the loss; or NULL */
-    int32_t labels;       /* K */
-    bool with_labels;     /* false: only probs are wanted; batch->labels is not read */
+    double *loss;     /* += is not wanted: overwritten with sum_i row_scale_i l_i, f64, summed in row order; or NULL */
+    float *row_loss;  /* [B] l_i without scale; or NULL */
+    float *probs;     /* [B, K] (K = 1: the sigmoid); or NULL */
+    float *dlogits;   /* [B, K] gradient of the loss; or NULL */
+    int32_t labels;   /* K */
+    bool with_labels; /* false: only probs are wanted; batch->labels is not read */
 } rt_classify_args;
 
 /* state->grad_sq (or *total) = sum of squares of x. Fixed blocks of 2^16 elements, each summed in f64, then the blocks
@@ -195,8 +198,8 @@ typedef struct {
  * sqrt(bias2) + eps), lr = state->lr x lr_scale, gradient x min(1, clip / (norm + 1e-6)). A non-finite grad_sq changes
  * nothing and sets state->skipped. */
 typedef struct {
-    float *params;       /* by param_off */
-    const float *grads;  /* by train_off, as are m, v */
+    float *params;      /* by param_off */
+    const float *grads; /* by train_off, as are m, v */
     float *m, *v;
     const rt_adam_range *ranges;
     int32_t n_ranges;
@@ -205,12 +208,12 @@ typedef struct {
 } rt_adamw_args;
 
 struct rt_backend {
-    uint32_t abi;            /* RT_KERNELS_ABI */
-    const char *name;        /* "cpu", "cuda" */
+    uint32_t abi;     /* RT_KERNELS_ABI */
+    const char *name; /* "cpu", "cuda" */
     rt_precision precision;
-    rt_dtype act;            /* dtype of activations */
-    bool host_memory;        /* backend memory is host memory (the CPU): callers may read and write it directly */
-    char description[192];   /* for the log's first line: device, instruction level, why this precision */
+    rt_dtype act;          /* dtype of activations */
+    bool host_memory;      /* backend memory is host memory (the CPU): callers may read and write it directly */
+    char description[192]; /* for the log's first line: device, instruction level, why this precision */
 
     /* Memory. alloc gives zeroed memory, aligned to 256 bytes; RT_ENOMEM names `what`. */
     rt_status (*alloc)(rt_backend *, size_t bytes, const char *what, void **out);
@@ -252,7 +255,8 @@ typedef struct {
     int device;             /* GPU ordinal; -1: by local rank */
 } rt_backend_options;
 
-/* The CPU backend, always there. RECTRAIN_ISA caps the instruction level (oneDNN too). Precision tf32 is refused (78). */
+/* The CPU backend, always there. RECTRAIN_ISA caps the instruction level (oneDNN too). Precision tf32 is refused (78).
+ */
 rt_status rt_cpu_backend_open(const rt_backend_options *options, rt_backend **out);
 /* True where the CPU computes bf16 products in hardware (AVX512_BF16, AMX): what precision = auto asks. */
 bool rt_cpu_has_bf16(void);

@@ -10,7 +10,9 @@
 
 typedef enum { RT_F32 = 0, RT_BF16 = 1 } rt_dtype;
 typedef uint16_t rt_bf16; /* bits of a bfloat16 */
-static inline size_t rt_dtype_size(rt_dtype t) { return t == RT_BF16 ? 2 : 4; }
+static inline size_t rt_dtype_size(rt_dtype t) {
+    return t == RT_BF16 ? 2 : 4;
+}
 
 typedef enum { RT_PRECISION_FP32 = 0, RT_PRECISION_TF32 = 1, RT_PRECISION_BF16 = 2 } rt_precision;
 
@@ -23,16 +25,16 @@ typedef enum { RT_ROWS_TOKENS = 0, RT_ROWS_FIRST = 1 } rt_rows;
  * and token t of it has positions[t] = t - cu_seqlens[b]. Pointers are backend memory, owned by the data module. */
 typedef struct {
     const int32_t *input_ids, *positions, *types; /* [bucket]; rows beyond n_tokens hold 0 */
-    const int32_t *cu_seqlens;                    /* [capacity + 1]; beyond n_seqs the total repeats (empty sequences) */
-    const float *row_scale;                       /* [capacity] w_i / W; 0 beyond n_seqs */
-    const int32_t *labels;                        /* [capacity] 0 .. K-1 (K = 1: 0 or 1) */
-    const uint32_t *example_id;                   /* [capacity] the row's index in its data set */
-    const int32_t *sorted_tokens;                 /* [n_tokens] token indices ordered by (input_ids[t], t); may be NULL in evaluation */
-    int32_t n_tokens;                             /* T */
-    int32_t bucket;                               /* T rounded up to 64: a GPU op may touch this many rows */
-    int32_t n_seqs;                               /* B; 0 is a legal empty micro-batch */
-    int32_t capacity;                             /* sequences the arrays have room for */
-    int32_t max_len;                              /* longest sequence */
+    const int32_t *cu_seqlens;    /* [capacity + 1]; beyond n_seqs the total repeats (empty sequences) */
+    const float *row_scale;       /* [capacity] w_i / W; 0 beyond n_seqs */
+    const int32_t *labels;        /* [capacity] 0 .. K-1 (K = 1: 0 or 1) */
+    const uint32_t *example_id;   /* [capacity] the row's index in its data set */
+    const int32_t *sorted_tokens; /* [n_tokens] token indices ordered by (input_ids[t], t); may be NULL in evaluation */
+    int32_t n_tokens;             /* T */
+    int32_t bucket;               /* T rounded up to 64: a GPU op may touch this many rows */
+    int32_t n_seqs;               /* B; 0 is a legal empty micro-batch */
+    int32_t capacity;             /* sequences the arrays have room for */
+    int32_t max_len;              /* longest sequence */
 } rt_batch;
 
 /* Scalars of one optimizer step, in backend memory so that a captured step can be replayed. Written by the host before

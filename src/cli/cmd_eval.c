@@ -29,7 +29,8 @@ static rt_status print_metrics(rt_cli *cli, const rt_metrics *m) {
 
 static rt_status evaluate(rt_setup *s, const rt_dataset *ds) {
     uint32_t n = rt_dataset_rows(ds);
-    rt_evaluate_options options = {.batch_tokens = s->cfg->eval.batch_tokens, .max_seqs = s->eval_max_seqs, .stop = wants_stop};
+    rt_evaluate_options options = {
+        .batch_tokens = s->cfg->eval.batch_tokens, .max_seqs = s->eval_max_seqs, .stop = wants_stop};
     float *logits = calloc((size_t)n * (size_t)s->n_labels + 1, sizeof *logits);
     if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
     rt_metrics m = {0};

@@ -16,17 +16,17 @@ enum { WINDOW_ROWS = 8192 };
 typedef struct {
     rt_setup *setup;
     rt_table *table;
-    rt_template *text_a, *text_b;   /* text_b NULL: single texts */
+    rt_template *text_a, *text_b; /* text_b NULL: single texts */
     rt_text scratch_a, scratch_b;
-    int *keep;                      /* columns of data.keep that the file has */
+    int *keep; /* columns of data.keep that the file has */
     const char **keep_names;
     int n_keep;
-    rt_text kept;                   /* their values, one after the other */
-    size_t *kept_ends;              /* [WINDOW_ROWS * n_keep] */
+    rt_text kept;      /* their values, one after the other */
+    size_t *kept_ends; /* [WINDOW_ROWS * n_keep] */
     rt_predictor *predictor;
     double *scores;
     int32_t *predictions;
-    uint64_t row;                   /* of the next line of output */
+    uint64_t row; /* of the next line of output */
     bool jsonl;
     bool to_stdout;
     rt_atomic file;
@@ -50,7 +50,8 @@ static rt_status open_table(rt_predict *p) {
     for (int i = 0; i < cfg->data.keep.n; i++) {
         int column = rt_table_find(p->table, cfg->data.keep.items[i]);
         if (column < 0) {
-            rt_warn(p->setup->cli->log, "%s: no column \"%s\" (data.keep); it is left out", p->setup->cli->data, cfg->data.keep.items[i]);
+            rt_warn(p->setup->cli->log, "%s: no column \"%s\" (data.keep); it is left out", p->setup->cli->data,
+                    cfg->data.keep.items[i]);
             continue;
         }
         p->keep[p->n_keep] = column;
@@ -65,7 +66,8 @@ static void header(rt_predict *p) {
     rt_text_puts(&p->out, s->n_labels == 1 ? "row\tscore" : "row\tprediction");
     for (int k = 0; s->n_labels > 1 && k < s->n_labels; k++) rt_text_printf(&p->out, "\tp_%s", s->labels[k]);
     if (s->cli->logits && s->n_labels == 1) rt_text_puts(&p->out, "\tlogit");
-    for (int k = 0; s->cli->logits && s->n_labels > 1 && k < s->n_labels; k++) rt_text_printf(&p->out, "\tlogit_%s", s->labels[k]);
+    for (int k = 0; s->cli->logits && s->n_labels > 1 && k < s->n_labels; k++)
+        rt_text_printf(&p->out, "\tlogit_%s", s->labels[k]);
     for (int i = 0; i < p->n_keep; i++) rt_text_printf(&p->out, "\t%s", p->keep_names[i]);
     rt_text_puts(&p->out, "\n");
 }
@@ -139,7 +141,9 @@ static void line(rt_predict *p, uint32_t i, const float *logits) {
 
 static rt_status flush(rt_predict *p) {
     RT_TRY(rt_text_status(&p->out));
-    if (p->out.size) RT_TRY(p->to_stdout ? rt_cli_write(p->out.data, p->out.size) : rt_atomic_write(&p->file, p->out.data, p->out.size));
+    if (p->out.size)
+        RT_TRY(p->to_stdout ? rt_cli_write(p->out.data, p->out.size)
+                            : rt_atomic_write(&p->file, p->out.data, p->out.size));
     rt_text_clear(&p->out);
     return RT_OK;
 }
@@ -180,7 +184,8 @@ static rt_status score_table(rt_predict *p) {
     uint64_t bad = 0, line_number;
     for (;;) {
         const rt_field *fields;
-        if (rt_signals_stop()) return rt_fail(RT_ESTOPPED, "stopped by %s after %llu rows", rt_signals_name(), (unsigned long long)p->row);
+        if (rt_signals_stop())
+            return rt_fail(RT_ESTOPPED, "stopped by %s after %llu rows", rt_signals_name(), (unsigned long long)p->row);
         rt_status rc = rt_table_next(p->table, &fields, &line_number);
         if (rc == RT_EDATA && skip) {
             bad++;
@@ -192,7 +197,8 @@ static rt_status score_table(rt_predict *p) {
         if (rt_predictor_rows(p->predictor) == WINDOW_ROWS) RT_TRY(score_window(p));
     }
     RT_TRY(score_window(p));
-    if (bad) rt_warn(p->setup->cli->log, "%s: %llu bad rows were skipped", p->setup->cli->data, (unsigned long long)bad);
+    if (bad)
+        rt_warn(p->setup->cli->log, "%s: %llu bad rows were skipped", p->setup->cli->data, (unsigned long long)bad);
     return p->to_stdout ? rt_cli_flush() : rt_atomic_commit(&p->file);
 }
 

@@ -308,7 +308,11 @@ rt_status rt_setup_scoring(rt_setup *s, rt_config **cfg) {
 
 rt_status rt_setup_predictor(rt_setup *s, bool (*stop)(void), rt_predictor **out) {
     rt_data_spec spec = rt_setup_spec(s, NULL, 0, false, NULL);
-    return rt_predictor_new(&(rt_predictor_options){.objective = s->objective, .tok = s->tok, .encode = spec.encode,
-                                                    .batch_tokens = s->cfg->eval.batch_tokens, .max_seqs = s->eval_max_seqs, .stop = stop},
+    return rt_predictor_new(&(rt_predictor_options){.objective = s->objective,
+                                                    .tok = s->tok,
+                                                    .encode = spec.encode,
+                                                    .batch_tokens = s->cfg->eval.batch_tokens,
+                                                    .max_seqs = s->eval_max_seqs,
+                                                    .stop = stop},
                             out);
 }

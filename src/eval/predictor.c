@@ -9,13 +9,13 @@ struct rt_predictor {
     rt_tok_scratch *scratch;
     rt_tok_stats stats;
     rt_batch_buffer buffer;
-    int32_t *ids;              /* of all rows, one after the other */
+    int32_t *ids; /* of all rows, one after the other */
     size_t n_ids, ids_capacity;
-    size_t *starts;            /* [rows + 1] into ids */
+    size_t *starts; /* [rows + 1] into ids */
     uint16_t *lengths, *splits;
     uint32_t rows, rows_capacity;
     float *logits, *part;
-    size_t logits_capacity;    /* rows */
+    size_t logits_capacity; /* rows */
 };
 
 rt_status rt_predictor_new(const rt_predictor_options *options, rt_predictor **out) {
@@ -27,7 +27,8 @@ rt_status rt_predictor_new(const rt_predictor_options *options, rt_predictor **o
     p->part = malloc((size_t)options->max_seqs * (size_t)options->objective->labels * sizeof *p->part);
     if (!p->scratch || !p->part) RT_GO(rt_fail(RT_ENOMEM, "out of memory to predict"));
     int longest = options->encode.max_length;
-    RT_GO(rt_batch_buffer_new(options->batch_tokens > longest ? options->batch_tokens : longest, options->max_seqs, &p->buffer));
+    RT_GO(rt_batch_buffer_new(options->batch_tokens > longest ? options->batch_tokens : longest, options->max_seqs,
+                              &p->buffer));
     *out = p;
     return RT_OK;
 done:
@@ -75,7 +76,8 @@ static rt_status make_room(rt_predictor *p) {
 rt_status rt_predictor_add(rt_predictor *p, const char *a, size_t a_size, const char *b, size_t b_size) {
     int n = 0, split = 0;
     RT_TRY(make_room(p));
-    RT_TRY(rt_encode(p->o.tok, p->scratch, &p->o.encode, a, a_size, b, b_size, p->ids + p->n_ids, &n, &split, &p->stats));
+    RT_TRY(
+        rt_encode(p->o.tok, p->scratch, &p->o.encode, a, a_size, b, b_size, p->ids + p->n_ids, &n, &split, &p->stats));
     p->starts[p->rows] = p->n_ids;
     p->lengths[p->rows] = (uint16_t)n;
     p->splits[p->rows] = (uint16_t)split;
@@ -84,9 +86,13 @@ rt_status rt_predictor_add(rt_predictor *p, const char *a, size_t a_size, const 
     return RT_OK;
 }
 
-uint32_t rt_predictor_rows(const rt_predictor *p) { return p->rows; }
+uint32_t rt_predictor_rows(const rt_predictor *p) {
+    return p->rows;
+}
 
-const rt_tok_stats *rt_predictor_stats(const rt_predictor *p) { return &p->stats; }
+const rt_tok_stats *rt_predictor_stats(const rt_predictor *p) {
+    return &p->stats;
+}
 
 static rt_status score_batch(rt_predictor *p, const uint32_t *rows, int n) {
     size_t width = (size_t)p->o.objective->labels;
@@ -97,7 +103,8 @@ static rt_status score_batch(rt_predictor *p, const uint32_t *rows, int n) {
     }
     rt_batch_finish(&p->buffer, false);
     RT_TRY(p->o.objective->predict(p->o.objective, &p->buffer.batch, p->part));
-    for (int i = 0; i < n; i++) memcpy(p->logits + rows[i] * width, p->part + (size_t)i * width, width * sizeof *p->part);
+    for (int i = 0; i < n; i++)
+        memcpy(p->logits + rows[i] * width, p->part + (size_t)i * width, width * sizeof *p->part);
     return RT_OK;
 }
 
@@ -105,7 +112,8 @@ rt_status rt_predictor_run(rt_predictor *p, const float **logits) {
     rt_status rc = RT_OK;
     uint32_t *order = NULL, *starts = NULL, n_batches = 0;
     if (p->rows > p->logits_capacity) {
-        if (!grow(&p->logits, (size_t)p->o.objective->labels * sizeof(float), p->rows)) RT_GO(rt_fail(RT_ENOMEM, "out of memory for logits"));
+        if (!grow(&p->logits, (size_t)p->o.objective->labels * sizeof(float), p->rows))
+            RT_GO(rt_fail(RT_ENOMEM, "out of memory for logits"));
         p->logits_capacity = p->rows;
     }
     if (p->rows) RT_GO(rt_eval_cut(p->rows, p->lengths, p->o.batch_tokens, p->o.max_seqs, &order, &starts, &n_batches));
