@@ -17,8 +17,9 @@ static inline void rt_attention_factors(float *restrict factor, const rt_mask *m
         rt_mask_words(words, mask, example, head << 24 | query << 12 | (uint32_t)(first / 4), n / 4);
         for (int i = 0; i < n; i += 16) {
             rt_pairs a = *(const rt_pairs_at *)(words + i), b = *(const rt_pairs_at *)(words + i + 8);
-            *(rt_pairs_at *)(ordered + i) = __builtin_shufflevector(a, b, 0, 2, 4, 6);
-            *(rt_pairs_at *)(ordered + i + 8) = __builtin_shufflevector(a, b, 1, 3, 5, 7);
+            rt_pairs even = __builtin_shufflevector(a, b, 0, 2, 4, 6), odd = __builtin_shufflevector(a, b, 1, 3, 5, 7);
+            memcpy(ordered + i, &even, sizeof even);
+            memcpy(ordered + i + 8, &odd, sizeof odd);
         }
 #pragma omp simd
         for (int i = 0; i < n; i++) factor[first + i] = ordered[i] >= mask->threshold ? mask->scale : 0.0f;

@@ -20,10 +20,11 @@ static double binary_row(float x, double target, float weight, float *prob, floa
 
 static double softmax_row(const float *z, int labels, int label, double smoothing, float weight, float *probs,
                           float *gradient) {
-    double top = -INFINITY, sum = 0, mean = 0;
+    double top = -INFINITY, mean = 0;
     for (int k = 0; k < labels; k++)
         if ((double)z[k] > top) top = (double)z[k]; /* NaN loses here and then shows in the sum */
-    for (int k = 0; k < labels; k++) sum += exp((double)z[k] - top);
+    double sum = exp((double)z[0] - top);
+    for (int k = 1; k < labels; k++) sum += exp((double)z[k] - top);
     double log_sum = log(sum) + top;
     for (int k = 0; k < labels; k++) {
         double p = exp((double)z[k] - top) / sum;
