@@ -203,7 +203,8 @@ typedef struct {
     float *m, *v;
     const rt_adam_range *ranges;
     int32_t n_ranges;
-    float beta1, beta2, epsilon;
+    double beta1, beta2; /* double: 1 - 0.999f is 1.3e-5 off, and torch computes it in double */
+    float epsilon;
     rt_step_state *state; /* backend memory */
 } rt_adamw_args;
 

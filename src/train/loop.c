@@ -51,8 +51,8 @@ static rt_status save(rt_loop *l, rt_save_kind kind) {
     return l->job->hooks.on_save(l->job->hooks.context, l->job->state, kind);
 }
 
-static rt_status stop_safely(rt_loop *l) {
-    RT_TRY(save(l, RT_SAVE_LAST));
+static rt_status stop_safely(rt_loop *l, bool saved) {
+    if (!saved) RT_TRY(save(l, RT_SAVE_LAST));
     return rt_fail(RT_ESTOPPED, "stopped by a signal after step %llu; the same command goes on from there",
                    (unsigned long long)l->job->state->step);
 }
@@ -62,7 +62,7 @@ static rt_status evaluate(rt_loop *l) {
     double metric = NAN;
     bool higher = true;
     rt_status rc = l->job->hooks.on_eval(l->job->hooks.context, s, &metric, &higher);
-    if (rc == RT_ESTOPPED) return stop_safely(l);
+    if (rc == RT_ESTOPPED) return stop_safely(l, false);
     if (rc != RT_OK) return rt_trace(rc, "on_eval", __FILE__, __LINE__);
     s->eval_due = false;
     bool better =
@@ -83,11 +83,11 @@ static rt_status stop_nonfinite(rt_loop *l) {
     rt_train_state *s = l->job->state;
     s->step--; /* the step changed nothing and may be tried again, with other settings */
     RT_TRY(save(l, RT_SAVE_LAST));
-    return rt_fail(
-        RT_EDATA,
-        "step %llu: loss %g, gradient norm %g: not finite. The weights before it are safe in last.h5. Lower "
-        "optimizer.learning_rate, set optimizer.clip_norm, or skip such steps with train.on_nonfinite = skip",
-        (unsigned long long)s->step, l->step.loss, l->step.grad_norm);
+    return rt_fail(RT_EDATA,
+                   "step %llu: loss %g, gradient norm %g: not finite. The weights before it are safe in last.h5. Start "
+                   "anew (another run.name, or run.if_exists = overwrite) with a lower optimizer.learning_rate, with "
+                   "optimizer.clip_norm, or with train.on_nonfinite = skip",
+                   (unsigned long long)s->step, l->step.loss, l->step.grad_norm);
 }
 
 static rt_status one_step(rt_loop *l) {
@@ -107,24 +107,43 @@ static rt_status one_step(rt_loop *l) {
     return RT_OK;
 }
 
-/* What is due after a step, in the order that a resumed run can repeat: line, evaluation, signals, checkpoint. */
+/* What may come after the line of a step: evaluation, checkpoints, signals. A run that was stopped while it evaluated
+ * begins again here, so that it writes what an uninterrupted one would. Numbered files come before last.h5: where a
+ * kill falls between the two, the resumed run writes the number again. */
+static rt_status border(rt_loop *l) {
+    rt_train_job *job = l->job;
+    rt_train_state *s = job->state;
+    bool saved = false;
+    if (s->eval_due && job->hooks.on_eval) RT_TRY(evaluate(l));
+    if (s->step < s->total_steps && due(l, job->settings.checkpoint_every, &l->last_save)) {
+        RT_TRY(save(l, RT_SAVE_NUMBERED));
+        RT_TRY(save(l, RT_SAVE_LAST));
+        saved = true;
+    }
+    uint32_t signals = job->hooks.signals ? job->hooks.signals(job->hooks.context) : 0;
+    RT_TRY(job->comm->agree(job->comm, &signals));
+    if (signals & RT_SIGNAL_STOP) return stop_safely(l, saved);
+    if ((signals & RT_SIGNAL_SAVE) && !saved) RT_TRY(save(l, RT_SAVE_LAST));
+    return RT_OK;
+}
+
+/* The evaluation that is due may be the one that ends the run early. */
+static bool may_end(const rt_loop *l) {
+    const rt_train_state *s = l->job->state;
+    int patience = l->job->settings.patience;
+    return s->eval_due && patience > 0 && s->stale_evals + 1 >= (uint32_t)patience;
+}
+
+/* A line that may be the last stands before the evaluation: which lines there are must not hang on where a run was
+ * stopped and resumed. */
 static rt_status after_step(rt_loop *l) {
     rt_train_job *job = l->job;
     rt_train_state *s = job->state;
     bool end = s->step >= s->total_steps;
-    bool line = due(l, job->settings.line_every, &l->last_line);
-    RT_TRY(emit(l, line || end));
     if (job->hooks.on_eval && (end || due(l, job->settings.eval_every, &l->last_eval))) s->eval_due = true;
-    if (s->eval_due) RT_TRY(evaluate(l));
-    uint32_t signals = job->hooks.signals ? job->hooks.signals(job->hooks.context) : 0;
-    RT_TRY(job->comm->agree(job->comm, &signals));
-    if (signals & RT_SIGNAL_STOP) return stop_safely(l);
-    if (signals & RT_SIGNAL_SAVE) RT_TRY(save(l, RT_SAVE_LAST));
-    if (!end && due(l, job->settings.checkpoint_every, &l->last_save)) {
-        RT_TRY(save(l, RT_SAVE_LAST));
-        RT_TRY(job->hooks.on_save(job->hooks.context, s, RT_SAVE_NUMBERED));
-    }
-    return RT_OK;
+    bool line = due(l, job->settings.line_every, &l->last_line);
+    RT_TRY(emit(l, line || end || may_end(l)));
+    return border(l);
 }
 
 rt_status rt_train(rt_train_job *job) {
@@ -133,12 +152,11 @@ rt_status rt_train(rt_train_job *job) {
     rt_loop l = {.job = job, .per_epoch = rt_steps_per_epoch(rt_dataset_rows(job->data), job->settings.batch_size)};
     l.last_save = l.last_eval = l.last_line = rt_clock_seconds();
     RT_GO(rt_stepper_new(job, &l.stepper));
-    if (s->eval_due && job->hooks.on_eval) RT_GO(evaluate(&l)); /* one that a signal interrupted */
+    if (s->eval_due) RT_GO(border(&l));
     while (s->step < s->total_steps && !s->stopped_early) {
         RT_GO(one_step(&l));
         RT_GO(after_step(&l));
     }
-    if (s->stopped_early && s->loss_steps) RT_GO(emit(&l, true));
 done:
     rt_stepper_free(l.stepper);
     return rc;

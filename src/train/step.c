@@ -119,8 +119,8 @@ static rt_status update(rt_stepper *s, rt_step_result *r) {
                                           .v = m->v,
                                           .ranges = s->ranges,
                                           .n_ranges = s->n_ranges,
-                                          .beta1 = (float)t->beta1,
-                                          .beta2 = (float)t->beta2,
+                                          .beta1 = t->beta1,
+                                          .beta2 = t->beta2,
                                           .epsilon = (float)t->epsilon,
                                           .state = m->state}));
     r->skipped = m->state->skipped != 0;

@@ -81,7 +81,7 @@ typedef struct {
 
 /* Steps from state->step on until total_steps, early stopping or a signal. A signal: saves last and returns
  * RT_ESTOPPED. A non-finite step with stop_on_nonfinite: saves last (its parameters are those before the step) and
- * returns RT_EDATA. Emits a train line at the end. */
+ * returns RT_EDATA. The last step emits a train line, and so does one before an evaluation that may stop early. */
 rt_status rt_train(rt_train_job *job);
 
 /* Learning rate of step s (from 0), as Hugging Face's linear schedule with warm-up: the first step of a warm-up has 0.

@@ -275,8 +275,8 @@ static double ten_steps(const char *name, int shift, double *loss_error) {
                                               .v = c.model.v,
                                               .ranges = ranges,
                                               .n_ranges = c.table.n,
-                                              .beta1 = 0.9f,
-                                              .beta2 = 0.999f,
+                                              .beta1 = 0.9,
+                                              .beta2 = 0.999,
                                               .epsilon = 1e-8f,
                                               .state = c.model.state}));
         ok(rt_model_pack(&c.model, true));

@@ -69,9 +69,9 @@ rt_status RT_OP(rt_cpu_adamw)(rt_backend *backend, const rt_adamw_args *a) {
     state->skipped = !is_finite(state->grad_sq);
     if (state->skipped) return RT_OK;
     const double norm = sqrt(state->grad_sq), clip = (double)state->clip_norm / (norm + 1e-6);
-    const factors common = {.fresh1 = (float)(1.0 - (double)a->beta1),
+    const factors common = {.fresh1 = (float)(1.0 - a->beta1),
                             .beta2 = (float)a->beta2,
-                            .fresh2 = (float)(1.0 - (double)a->beta2),
+                            .fresh2 = (float)(1.0 - a->beta2),
                             .epsilon = a->epsilon,
                             .root = (float)(1.0 / sqrt((double)state->bias2)),
                             .clip = state->clip_norm > 0 && clip < 1 ? (float)clip : 1.0f};
