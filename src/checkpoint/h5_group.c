@@ -35,7 +35,7 @@ rt_status rt_h5_step(rt_h5_parser *p) {
 
 rt_status rt_h5_superblock(rt_h5_parser *p, uint64_t *root) {
     static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-    unsigned char b[96];
+    unsigned char b[96] = {0};
     uint64_t size = p->bytes->size;
     if (size >= 8) RT_TRY(rt_h5_get(p, 0, b, 8));
     if (size < 8 || memcmp(b, signature, 8) != 0)

@@ -19,7 +19,7 @@ static int compare_tensors(const void *a, const void *b) {
 }
 
 const rt_hf_tensor *rt_hf_find(const rt_hf_weights *w, const char *name) {
-    rt_hf_tensor key;
+    rt_hf_tensor key = {.file = 0};
     if (strlen(name) >= sizeof key.name || !w->n) return NULL;
     strcpy(key.name, name);
     return bsearch(&key, w->tensors, (size_t)w->n, sizeof *w->tensors, compare_tensors);

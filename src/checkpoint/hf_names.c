@@ -108,7 +108,7 @@ rt_status rt_hf_rows(const rt_bert *bert, bool pooler, int labels, rt_hf_row **r
 }
 
 const rt_hf_row *rt_hf_row_find(const rt_hf_row *rows, int n, const char *name) {
-    rt_hf_row key;
+    rt_hf_row key = {.rank = 0};
     if (strlen(name) >= sizeof key.name) return NULL;
     strcpy(key.name, name);
     return bsearch(&key, rows, (size_t)n, sizeof *rows, compare_rows);
