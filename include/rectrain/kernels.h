@@ -17,6 +17,16 @@
  * - Returns RT_ESHAPE (with a message) for sizes or alignments that break the contract, RT_EUNAVAILABLE / RT_EINTERNAL
  *   for a library's failure.
  * - A batch with n_tokens = 0 is legal everywhere: parameter gradients are then zeroed (accumulate 0) or left (1).
+ *
+ * Life: open -> alloc the buffers -> set_workspace for the largest sizes that will come -> pack the weights -> ops ->
+ * release, close. A backend is used by one thread at a time and runs threads of its own inside; every slot of its table
+ * is filled. Argument structs and the pointers in them are read during the call alone and stay the caller's. For
+ * example, with x [rows, k], y [rows, n], w [n, k] and its packed form in memory of the backend:
+ *
+ *     rt_weight weight = {.master = w, .packed = packed, .n = n, .k = k};
+ *     RT_TRY(be->pack(be, w, n, k, packed));
+ *     RT_TRY(be->linear_forward(be, &(rt_linear_forward_args){
+ *         .w = weight, .act = RT_ACT_GELU, .x = x, .y = y, .y_dtype = be->act, .rows = rows}));
  */
 #ifndef RECTRAIN_KERNELS_H
 #define RECTRAIN_KERNELS_H
@@ -90,7 +100,9 @@ typedef struct {
     int accumulate;
 } rt_embed_backward_args;
 
-/* Packed self-attention, softmax(scale q k^T) v per sequence and head, dropout on the probabilities. */
+/* Packed self-attention, softmax(scale q k^T) v per sequence and head, dropout on the probabilities. Vaswani et al.
+ * 2017. head_dim: a multiple of 8. At most 256 heads and 4,096 tokens a sequence, what the dropout counter can tell
+ * apart. Backward computes the probabilities again from lse; no S x S block is kept. */
 typedef struct {
     const rt_batch *batch;
     rt_rows queries;       /* TOKENS: q, out have T rows; FIRST: B rows, query = position 0 of each sequence */

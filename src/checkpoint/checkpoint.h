@@ -1,6 +1,7 @@
-/* rectrain's own checkpoints: HDF5 (contract 7).
+/* rectrain's own checkpoints: HDF5 files of a fixed form.
  *
- * Layout: attributes of / : "format" = "rectrain", "version" (int), "digest" (XXH3-128 of everything, hex).
+ * Layout: attributes of / : "format" = "rectrain", "version" (int), "digest" (XXH3-128 of version, names, shapes and
+ * checksums, hex), "seal" (u64: of every byte outside the datasets).
  *   /config.json /vocab.txt /tokenizer_config.json /config.ini    1-D uint8 datasets, the bytes of those files
  *   /model/<Hugging Face name>    f32, contiguous; attribute "xxh3" (u64)
  *   last.h5 and step-*.h5 besides: /adam_m/<name>, /adam_v/<name>, /state (1-D uint8: a JSON object)
@@ -44,6 +45,7 @@ typedef struct rt_checkpoint rt_checkpoint;
 /* Opens and checks the schema and blob checksums; tensor data are checked when read. RT_ENOINPUT, RT_EDATA, RT_EIO. */
 rt_status rt_checkpoint_open(const char *path, rt_checkpoint **out);
 void rt_checkpoint_close(rt_checkpoint *checkpoint);
+/* Borrowed until close, with a NUL behind the last byte; bytes NULL where the file has none. */
 rt_blob rt_checkpoint_config_json(const rt_checkpoint *c), rt_checkpoint_vocab(const rt_checkpoint *c),
     rt_checkpoint_tokenizer_config(const rt_checkpoint *c), rt_checkpoint_config_ini(const rt_checkpoint *c),
     rt_checkpoint_state(const rt_checkpoint *c);

@@ -9,7 +9,7 @@
 typedef struct rt_source rt_source;
 
 /* `base` as in model.base. RT_ENOINPUT: "model.base = bert-base-uncased: no such file or folder, nor in the hub's
- * cache. Get it: tools/fetch_model.sh bert-base-uncased". Import takes all variants of the serving facts: "bert."
+ * cache. Get it: tools/fetch_model.sh bert-base-uncased". Import takes all spellings: "bert."
  * prefix or none, gamma/beta spelling, no pooler, no head, F32 F16 BF16, one file or shards; dropped tensors are logged
  * by name. Other model types, tokenizers or only a pytorch_model.bin: RT_ECONFIG with a sentence. */
 rt_status rt_source_open(const char *base, rt_log *log, rt_source **out);

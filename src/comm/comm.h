@@ -1,5 +1,5 @@
-/* The collective interface between ranks (contract 6). self.c fills it for one process; MPI and NCCL come as plugins.
- */
+/* The collective interface between ranks: what the step, the loop and evaluation ask of the other processes. self.c
+ * fills it for one process, the only communicator of this version. */
 #ifndef RT_COMM_COMM_H
 #define RT_COMM_COMM_H
 #include "../base/status.h"

@@ -1,4 +1,4 @@
-/* Host-side packed micro-batches (contract 2), built from a data set into buffers made once. */
+/* Host-side packed micro-batches (rt_batch in types.h), built from a data set into buffers made once. */
 #ifndef RT_DATA_BATCH_H
 #define RT_DATA_BATCH_H
 #include "dataset.h"

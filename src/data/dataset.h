@@ -37,10 +37,10 @@ typedef struct rt_dataset rt_dataset;
 /* Progress of a long tokenisation; may return true to ask for an end (a signal): then RT_ESTOPPED. */
 typedef bool (*rt_progress)(void *context, uint64_t done_bytes, uint64_t all_bytes, uint64_t rows);
 
-/* Opens the cache whose key fits (contract 7), or makes it (temporary name, fsync, rename), with all threads. A bad row
- * stops with file, line, column, what was found and what is accepted (RT_EDATA), or is counted. A damaged cache is
- * remade with a warning. More than 2^32 - 1 rows: RT_EDATA. Optional columns (group, weight, user, item, time) that the
- * file lacks are left out with a warning. */
+/* Opens the cache whose key fits (digest of the files, the vocabulary and what changes ids), or makes it (temporary
+ * name, fsync, rename), with all threads. A bad row stops with file, line, column, what was found and what is accepted
+ * (RT_EDATA), or is counted. A damaged cache is remade with a warning. More than 2^32 - 1 rows: RT_EDATA. Optional
+ * columns (group, weight, user, item, time) that the file lacks are left out with a warning. */
 rt_status rt_dataset_open(const rt_data_spec *spec, const rt_tokenizer *tok, rt_log *log, rt_progress progress,
                           void *context, rt_dataset **out);
 void rt_dataset_close(rt_dataset *ds);

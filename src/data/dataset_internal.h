@@ -73,7 +73,8 @@ typedef struct {
 } rt_file_state;
 rt_status rt_file_state_get(const char *path, rt_file_state *state, bool *regular);
 bool rt_file_state_same(const rt_file_state *a, const rt_file_state *b);
-/* The key of contract 7; states[n_files] are those of the files as they were hashed. */
+/* The cache's key: the files' bytes, the vocabulary, and all options that change ids or rows. states[n_files] are those
+ * of the files as they were hashed. */
 rt_status rt_dataset_key(const rt_data_spec *spec, const rt_tokenizer *tok, rt_progress progress, void *context,
                          rt_file_state *states, rt_digest128 *key);
 /* Name and key ("data.group") of each optional column, in the order of `dropped`. */

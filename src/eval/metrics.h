@@ -72,9 +72,8 @@ typedef struct {
     } * slices;
 } rt_metrics;
 
-/* Predictions [n_rows] (class index) and scores [n_rows] (contract 8: probability of the last label for two, sum k p_k
- * for more, sigmoid for one), f64 from f32 logits. */
-/* Needs finite logits (rt_metrics_compute refuses others). */
+/* Predictions [n_rows] (class index) and scores [n_rows] as defined above, f64 from f32 logits. Needs finite logits
+ * (rt_metrics_compute refuses others). */
 void rt_scores(const rt_scored *scored, double *scores, int32_t *predictions);
 /* RT_EDATA for a logit that is not finite; RT_ECONFIG for a threshold with more than two labels; RT_EINTERNAL for a
  * label, group or slice out of range or a bad weight; RT_ENOMEM. No row at all is legal: everything undefined. `out`

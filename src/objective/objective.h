@@ -37,7 +37,7 @@ typedef struct {
 } rt_classify_options;
 
 /* Sequence classification: logits = pooled W^T + b; rows classifier.weight [K, H], classifier.bias [K]. K = 1 is binary
- * cross-entropy on one logit, K >= 2 softmax cross-entropy (contract 2). */
+ * cross-entropy on one logit, K >= 2 softmax cross-entropy; see rt_classify_args. */
 rt_status rt_objective_classify_new(const rt_classify_options *options, rt_objective **out);
 
 #endif

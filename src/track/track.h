@@ -29,7 +29,7 @@ void rt_jsonl_close(rt_jsonl *file);
  * when nothing is to go. A missing file is fine. */
 rt_status rt_jsonl_cut(const char *path, uint64_t step, bool drop_eval_at);
 
-/* --- TensorBoard event file (cli facts): scalars */
+/* --- TensorBoard event file: scalars */
 typedef struct rt_tensorboard rt_tensorboard;
 /* A new file in `folder` (made if missing); TensorBoard joins the files of a folder. */
 rt_status rt_tensorboard_open(const char *folder, rt_tensorboard **out);
