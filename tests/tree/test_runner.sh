@@ -30,4 +30,16 @@ ok "its reason is printed" says "allowed: because" run 'echo 1..1; echo "ok 1 al
 ok "a skip that is not on the list fails" last "0 passed, 1 failed, 0 skipped" 'echo 1..1; echo "ok 1 other # skip (why)"'
 ok "two groups in one program" last "2 passed, 0 failed, 0 skipped" 'echo 1..1; echo "ok 1 - a"; echo 1..1; echo "ok 1 - b"'
 ok "the words of a failure are shown" says "| # 3 is not 4" run 'echo 1..1; echo "not ok 1 - a"; echo "# 3 is not 4"; exit 1'
+# The first ends last; what is printed keeps the order.
+order() {
+    echo 'sleep 0.4; echo "ok 1 - a"; echo 1..1' > "$scratch/t/slow.sh"
+    echo 'echo "ok 1 - a"; echo 1..1' > "$scratch/t/quick.sh"
+    BUILD=$scratch/build RECTRAIN_TEST_JOBS=$1 tests/support/run.sh "$scratch"/t/{slow,quick}.sh |
+        sed -n 's/.*ok .*t\/\([a-z]*\)\.sh .*/\1/p' | tr '\n' ' '
+}
+ok "two at a time, reported in order" says "slow quick " order 2
+ok "one at a time too" says "slow quick " order 1
+# shellcheck disable=SC2016 # the words are for the shell of the test
+ok "what kills the runner of one program is a failure, not a hang" last "0 passed, 1 failed, 0 skipped" \
+    'kill -KILL $(cut -d " " -f 4 "/proc/$PPID/stat")'
 done_testing
