@@ -99,8 +99,10 @@ static rt_status open_tracks(rt_run *run) {
     RT_TRY(write_config(run));
     RT_TRY(rt_run_report_cut(&run->folder, resume ? t->reports : 0));
     RT_TRY(rt_jsonl_cut(run->folder.metrics, t->step, t->eval_due));
+    RT_TRY(rt_run_drop_test_lines(&run->folder));
     RT_TRY(rt_jsonl_open(run->folder.metrics, &run->jsonl));
     if (run->cfg->track.tensorboard) RT_TRY(rt_tensorboard_open(run->folder.tensorboard, &run->tensorboard));
+    if (resume && run->tensorboard) RT_TRY(rt_tensorboard_restart(run->tensorboard, t->step, rt_clock_unix()));
     if (resume)
         rt_info(run->cli->log, "going on after step %llu of %llu", (unsigned long long)t->step,
                 (unsigned long long)t->total_steps);
@@ -112,19 +114,25 @@ static uint32_t signals(void *context) {
     return rt_signals_take();
 }
 
-/* Without a dev set, or with keep_best = no, best.h5 holds the last step's weights. */
-static rt_status finish(rt_run *run) {
-    const rt_train_state *t = &run->state.train;
-    if (!run->dev || !run->cfg->checkpoint.keep_best || isnan(t->best_metric))
-        RT_TRY(rt_run_save(run, t, RT_SAVE_BEST));
-    RT_TRY(rt_run_save(run, t, RT_SAVE_LAST));
-    RT_TRY(rt_run_test(run));
-    RT_TRY(rt_run_jsonl_end(run));
+/* The plots and the reports on one page. */
+static rt_status write_html(const rt_run *run) {
     char *report = NULL;
     size_t size = 0;
     if (rt_file_exists(run->folder.report)) RT_TRY(rt_file_read(run->folder.report, (size_t)1 << 30, &report, &size));
     rt_status rc = rt_html_write(run->folder.html, run->cfg->run.name, run->folder.metrics, report ? report : "");
     free(report);
+    return rc;
+}
+
+/* The end line comes last of all: it is what tells a finished run from one that has to go on. */
+static rt_status finish(rt_run *run) {
+    const rt_train_state *t = &run->state.train;
+    bool best = rt_run_keeps_best(run);
+    if (!best) RT_TRY(rt_run_save(run, t, RT_SAVE_BEST));
+    RT_TRY(rt_run_save(run, t, RT_SAVE_LAST));
+    RT_TRY(rt_run_test(run));
+    RT_TRY(write_html(run));
+    RT_TRY(rt_run_jsonl_end(run));
     if (t->skipped_steps)
         rt_warn(run->cli->log, "%llu steps had gradients that were not finite and were skipped",
                 (unsigned long long)t->skipped_steps);
@@ -132,8 +140,8 @@ static rt_status finish(rt_run *run) {
         rt_warn(run->cli->log, "%llu steps had rows of weight 0 alone and changed nothing",
                 (unsigned long long)t->empty_steps);
     rt_info(run->cli->log, "best checkpoint: %s (step %llu)", run->folder.best,
-            (unsigned long long)(isnan(t->best_metric) ? t->step : t->best_step));
-    return rc;
+            (unsigned long long)(best ? t->best_step : t->step));
+    return RT_OK;
 }
 
 static rt_status train(rt_run *run) {
@@ -193,6 +201,7 @@ rt_status rt_cmd_train(rt_cli *cli) {
     if (!run) return rt_fail(RT_ENOMEM, "out of memory");
     run->cli = cli;
     run->folder.lock_fd = -1;
+    rt_signals_install(false); /* before anything is read: a signal must find no moment without a handler */
     RT_GO(rt_cli_config(cli, NULL, 0, NULL, &run->cfg));
     RT_GO(check(run->cfg));
     rt_signals_install(run->cfg->checkpoint.on_usr1 == RT_CFG_USR1_SAVE);

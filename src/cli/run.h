@@ -44,6 +44,9 @@ rt_status rt_run_save(void *run, const rt_train_state *state, rt_save_kind kind)
 rt_status rt_run_event(void *run, const rt_train_event *event);
 rt_status rt_run_eval(void *run, rt_train_state *state, double *metric, bool *higher);
 rt_status rt_run_test(rt_run *run);
+/* best.h5 follows eval.metric; else (no data.dev, checkpoint.keep_best = no, a metric that was never defined) it holds
+ * the last step's weights. */
+bool rt_run_keeps_best(const rt_run *run);
 rt_status rt_run_jsonl_start(rt_run *run);
 rt_status rt_run_jsonl_checkpoint(rt_run *run, const char *path);
 rt_status rt_run_jsonl_end(rt_run *run);

@@ -67,6 +67,21 @@ static rt_status clear_folder(const rt_run_folder *run) {
     return RT_OK;
 }
 
+/* A process that was killed while it replaced a file leaves "<name>.tmp.<pid>": with the lock held they are nobody's.
+ */
+static void clear_temporaries(const rt_run_folder *run) {
+    static const char *const own[] = {"best.h5", "last.h5", "step-", "metrics.jsonl", "report.", "config.ini"};
+    DIR *dir = opendir(run->folder);
+    if (!dir) return;
+    for (struct dirent *e; (e = readdir(dir));) {
+        const char *mark = strstr(e->d_name, ".tmp.");
+        if (!mark || !mark[5] || mark[5 + strspn(mark + 5, "0123456789")]) continue;
+        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+            if (strncmp(e->d_name, own[i], strlen(own[i])) == 0) unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    closedir(dir);
+}
+
 /* A finished run's metrics.jsonl ends with its "end" event. */
 static bool is_finished(const rt_run_folder *run) {
     FILE *f = fopen(run->metrics, "r");
@@ -80,13 +95,13 @@ static bool is_finished(const rt_run_folder *run) {
     return strstr(line ? line : tail, "\"event\": \"end\"") != NULL;
 }
 
-static rt_status check_meaning(const rt_config *cfg, const rt_run_folder *run) {
+static rt_status check_meaning(const rt_config *cfg, const rt_run_folder *run, const char *checkpoint) {
     rt_checkpoint *c = NULL;
     rt_text differences = {0};
-    rt_status rc = rt_checkpoint_open(run->last, &c);
+    rt_status rc = rt_checkpoint_open(checkpoint, &c);
     if (rc != RT_OK) return rt_fail_context(rc, "cannot resume (run.if_exists = overwrite starts anew)");
     rt_blob ini = rt_checkpoint_config_ini(c);
-    rc = rt_config_meaning_differences(cfg, ini.bytes, ini.size, run->last, &differences);
+    rc = rt_config_meaning_differences(cfg, ini.bytes, ini.size, checkpoint, &differences);
     if (rc == RT_OK && differences.size)
         rc = rt_fail(
             RT_ECONFIG,
@@ -105,14 +120,16 @@ static rt_status decide(rt_cli *cli, const rt_config *cfg, rt_run_folder *run, r
         return rt_fail(RT_ECONFIG,
                        "%s already holds a run; choose another run.name, or set run.if_exists = resume or overwrite",
                        run->folder);
-    if (cfg->run.if_exists == RT_IF_EXISTS_OVERWRITE || !last) {
+    /* Of a finished run last.h5, the larger file, may be deleted: best.h5 knows its meaning too. */
+    bool finished = is_finished(run) && (last || rt_file_exists(run->best));
+    if (cfg->run.if_exists == RT_IF_EXISTS_OVERWRITE || !(last || finished)) {
         if (any)
             rt_info(cli->log, "%s: %s", run->folder,
                     last ? "overwriting an earlier run" : "an earlier run saved nothing; starting anew");
         return clear_folder(run);
     }
-    RT_TRY(check_meaning(cfg, run));
-    *kind = is_finished(run) ? RT_RUN_FINISHED : RT_RUN_RESUME;
+    RT_TRY(check_meaning(cfg, run, last ? run->last : run->best));
+    *kind = finished ? RT_RUN_FINISHED : RT_RUN_RESUME;
     return RT_OK;
 }
 
@@ -122,7 +139,7 @@ rt_status rt_run_folder_open(rt_cli *cli, const rt_config *cfg, rt_run_folder *r
     RT_TRY(take_lock(run));
     RT_TRY(decide(cli, cfg, run, kind));
     if (*kind == RT_RUN_FINISHED) return RT_OK;
-    if (run->cache) RT_TRY(rt_make_folders(run->cache));
+    clear_temporaries(run);
     run->log_file = fopen(run->log, "ae");
     if (!run->log_file) return rt_fail(RT_EIO, "%s: %s", run->log, strerror(errno));
     rt_log_tee(cli->log, run->log_file);
@@ -170,6 +187,29 @@ rt_status rt_run_report_cut(rt_run_folder *run, uint32_t n) {
         if (at) at += strlen(REPORT_RULE) + 1;
     }
     rt_status rc = at ? rt_file_write_atomic(run->report, text, (size_t)(at - text)) : RT_OK;
+    free(text);
+    return rc;
+}
+
+rt_status rt_run_drop_test_lines(const rt_run_folder *run) {
+    static const char mark[] = "\"event\": \"eval\"", split[] = "\"split\": \"test\"";
+    char *text = NULL;
+    size_t size = 0;
+    rt_text kept = {0};
+    if (!rt_file_exists(run->metrics)) return RT_OK;
+    RT_TRY(rt_file_read(run->metrics, REPORT_LIMIT, &text, &size));
+    for (char *line = text, *end; *line; line = end) {
+        char *newline = strchr(line, '\n');
+        end = newline ? newline + 1 : line + strlen(line);
+        if (newline) *newline = 0;
+        bool test = strstr(line, mark) && strstr(line, split);
+        if (newline) *newline = '\n';
+        if (!test) rt_text_append(&kept, line, (size_t)(end - line));
+    }
+    rt_status rc = rt_text_status(&kept);
+    if (rc == RT_OK && kept.size != size)
+        rc = rt_file_write_atomic(run->metrics, kept.data ? kept.data : "", kept.size);
+    rt_text_free(&kept);
     free(text);
     return rc;
 }

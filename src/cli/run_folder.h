@@ -24,6 +24,8 @@ rt_status rt_run_folder_name(const rt_config *cfg, rt_run_folder *out);
 rt_status rt_run_report_add(rt_run_folder *run, const char *text, size_t size);
 /* Cuts report.txt back to its first n reports. */
 rt_status rt_run_report_cut(rt_run_folder *run, uint32_t n);
+/* Takes the test's eval lines out of metrics.jsonl: a run that goes on will test again. */
+rt_status rt_run_drop_test_lines(const rt_run_folder *run);
 /* report.txt whole, to stdout. */
 rt_status rt_run_report_print(const rt_run_folder *run);
 

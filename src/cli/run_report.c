@@ -200,11 +200,15 @@ rt_status rt_run_eval(void *context, rt_train_state *state, double *metric, bool
     return rc;
 }
 
+bool rt_run_keeps_best(const rt_run *run) {
+    return run->dev && run->cfg->checkpoint.keep_best && !isnan(run->state.train.best_metric);
+}
+
 rt_status rt_run_test(rt_run *run) {
     if (!run->test) return RT_OK;
-    bool best = run->cfg->eval.test_with == RT_CFG_TEST_BEST;
+    bool best = run->cfg->eval.test_with == RT_CFG_TEST_BEST && rt_run_keeps_best(run);
     const rt_train_state *t = &run->state.train;
-    if (best && run->dev && t->best_step != t->step && rt_file_exists(run->folder.best)) {
+    if (best && t->best_step != t->step) {
         rt_info(run->cli->log, "test: with the best weights, of step %llu", (unsigned long long)t->best_step);
         RT_TRY(rt_setup_reload(&run->setup, run->folder.best));
     }
