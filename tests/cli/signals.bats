@@ -1,0 +1,143 @@
+#!/usr/bin/env bats
+# Signals in each phase of a run: what is saved, what is said, which exit code.
+load common
+load train_shop
+
+setup_file() {
+    unset_variables
+    cd "$BATS_FILE_TMPDIR" || return 1
+    make_shop 160 60
+    # Phases that are long enough to be met: a large table to tokenise, a large set to evaluate and to test with.
+    shop_rows 4 30000 > large.tsv
+    for _ in $(seq 20); do tail -n +2 large.tsv; done | cat <(head -1 large.tsv) - > huge.tsv
+}
+
+setup() {
+    unset_variables
+    cd "$BATS_FILE_TMPDIR" || return 1
+}
+
+# begin ARGS...: starts the program behind our back
+begin() {
+    "$PROGRAM" --config tiny.ini --verbose "$@" > run.out 2> run.err 3>&- &
+    pid=$!
+}
+
+# until_true COMMAND...: waits for it, at most 20 s
+until_true() {
+    local i
+    for ((i = 0; i < 2000; i++)); do
+        "$@" && return 0
+        kill -0 "$pid" 2> /dev/null || break
+        sleep 0.01
+    done
+    "$@" && return 0
+    echo "never: $*"
+    cat run.err
+    return 1
+}
+
+said() { grep -q -- "$1" run.err; }
+metrics_has() { grep -q -- "$2" "runs/$1/metrics.jsonl" 2> /dev/null; }
+
+# ends STATUS: the program ends so
+ends() {
+    local status=0
+    wait "$pid" || status=$?
+    if [ "$status" -ne "$1" ]; then
+        echo "exit code $status, expected $1"
+        cat run.err
+        return 1
+    fi
+}
+
+@test "while tokenising: 75, nothing half done, and the same command starts" {
+    begin --set run.name=tokenise --set data.train=huge.tsv --set train.max_steps=3
+    until_true test -d runs/tokenise/cache
+    kill -TERM "$pid"
+    ends 75
+    said "SIGTERM"
+    said "while tokenising"
+    [ ! -e runs/tokenise/last.h5 ]
+    begin --set run.name=tokenise --set train.max_steps=3
+    ends 0
+}
+
+@test "before the first step: 75" {
+    # the first handler stands before anything is read, so a signal waits for the first border
+    begin --set run.name=before
+    until_true said "^configuration"
+    kill -USR2 "$pid"
+    status=0
+    wait "$pid" || status=$?
+    [ "$status" -eq 75 ]
+    said "SIGUSR2\|after step"
+}
+
+@test "during an evaluation: it runs again whole, once in the log of metrics" {
+    options=(--set run.name=evaluate --set data.dev=large.tsv --set data.test= --set train.epochs=1
+        --set eval.every=11 --set track.jsonl_every=11 --set eval.batch_tokens=512)
+    begin "${options[@]}"
+    until_true metrics_has evaluate '"event": "train", "step": 11,'
+    kill -TERM "$pid"
+    ends 75
+    metrics_has evaluate '"event": "eval"' && return 1
+    begin "${options[@]}"
+    ends 0
+    [ "$(grep -c '"event": "eval", "step": 11,' runs/evaluate/metrics.jsonl)" -eq 1 ]
+    [ "$(grep -c '"event": "eval"' runs/evaluate/metrics.jsonl)" -eq 2 ]
+    [ "$(grep -c '^dev, step' runs/evaluate/report.txt)" -eq 2 ]
+}
+
+@test "during the final test: the training is kept, the test alone is left" {
+    options=(--set run.name=final --set data.test=large.tsv --set train.epochs=1 --set eval.batch_tokens=512)
+    begin "${options[@]}"
+    until_true metrics_has final '"file": "last.h5"'
+    kill -INT "$pid"
+    ends 75
+    said "SIGINT while testing"
+    cksum runs/final/best.h5 > before
+    begin "${options[@]}"
+    ends 0
+    cksum runs/final/best.h5 | diff before -
+    [ "$(grep -c '"split": "test"' runs/final/metrics.jsonl)" -eq 1 ]
+    [ "$(grep -c '^test, step' runs/final/report.txt)" -eq 1 ]
+    [ "$(grep -c '"event": "train", "step": 20,' runs/final/metrics.jsonl)" -eq 1 ]
+}
+
+@test "killed between the test's report and the end line: nothing stands twice" {
+    options=(--set run.name=cut --set train.epochs=1)
+    begin "${options[@]}"
+    ends 0
+    cp runs/cut/report.txt report.before
+    grep -v '"event": "end"' runs/cut/metrics.jsonl > less
+    cp less runs/cut/metrics.jsonl
+    begin "${options[@]}"
+    ends 0
+    cmp report.before runs/cut/report.txt
+    [ "$(grep -c '"split": "test"' runs/cut/metrics.jsonl)" -eq 1 ]
+}
+
+@test "checkpoint.on_usr1 = save: saves at the next step and goes on to the end" {
+    begin --set run.name=usr1 --set train.epochs=60 --set checkpoint.on_usr1=save --set checkpoint.every=0
+    until_true metrics_has usr1 '"event": "train"'
+    kill -USR1 "$pid"
+    until_true test -e runs/usr1/last.h5
+    ends 0
+    metrics_has usr1 '"event": "end"'
+    # one by the signal, one at the end
+    [ "$(grep -c '"file": "last.h5"' runs/usr1/metrics.jsonl)" -eq 2 ]
+}
+
+@test "a second SIGINT ends at once" {
+    # one step of all rows, which takes far longer than this test: the first SIGINT waits for its end
+    begin --set run.name=twice --set data.train=large.tsv --set train.batch_size=30000 --set model.hidden=256 \
+        --set model.layers=6 --set model.ffn=1024 --set data.dev= --set data.test=
+    until_true metrics_has twice '"event": "start"'
+    kill -INT "$pid"
+    sleep 0.3
+    kill -0 "$pid"
+    kill -INT "$pid"
+    ends 130
+    said "second Ctrl-C"
+}
