@@ -141,6 +141,21 @@ static void nonfinite_step(void **state) {
     rig_close(&r);
 }
 
+/* One logit of infinity, label 0: the loss is infinite although every gradient is finite. */
+static void infinite_loss_alone(void **state) {
+    (void)state;
+    rig r;
+    rig_open(&r, &(rig_options){.rows = "w0\tw1\t0\t1\n", .labels = 1, .settings.learning_rate = 0.1});
+    rt_model_direct(&r.model, rt_param_find(&r.table, "classifier.bias"), RT_BUFFER_PARAMS)[0] = INFINITY;
+    float *params = rig_copy(r.model.params, r.table.n_params);
+    rt_step_result result = rig_step(&r);
+    assert_true(isfinite(rig_norm(r.model.grads, r.table.n_trainables)));
+    assert_true(result.nonfinite && result.skipped);
+    assert_memory_equal(params, r.model.params, (size_t)r.table.n_params * sizeof *params);
+    free(params);
+    rig_close(&r);
+}
+
 /* Adam's first moment after one step is (1 - beta1) x the clipped gradient. */
 static void clipping(void **state) {
     (void)state;
@@ -284,7 +299,7 @@ static void same_bytes(void **state) {
     for (int precision = RT_PRECISION_FP32; precision <= RT_PRECISION_BF16; precision += 2) {
         int64_t n;
         float *first = train(5, 2, (rt_precision)precision, &n);
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 2; i++) {
             float *again = train(5, 2, (rt_precision)precision, &n);
             assert_memory_equal(first, again, (size_t)n * sizeof *first);
             free(again);
@@ -317,11 +332,13 @@ static void warm_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(micro_batches),    cmocka_unit_test(row_weights),     cmocka_unit_test(class_weights),
-        cmocka_unit_test(short_last_batch), cmocka_unit_test(weights_of_zero), cmocka_unit_test(batch_larger_than_data),
-        cmocka_unit_test(nonfinite_step),   cmocka_unit_test(clipping),        cmocka_unit_test(weight_decay),
-        cmocka_unit_test(freezing),         cmocka_unit_test(layer_decay),     cmocka_unit_test(same_bytes),
-        cmocka_unit_test(warm_up),
+        cmocka_unit_test(micro_batches),   cmocka_unit_test(row_weights),
+        cmocka_unit_test(class_weights),   cmocka_unit_test(short_last_batch),
+        cmocka_unit_test(weights_of_zero), cmocka_unit_test(batch_larger_than_data),
+        cmocka_unit_test(nonfinite_step),  cmocka_unit_test(infinite_loss_alone),
+        cmocka_unit_test(clipping),        cmocka_unit_test(weight_decay),
+        cmocka_unit_test(freezing),        cmocka_unit_test(layer_decay),
+        cmocka_unit_test(same_bytes),      cmocka_unit_test(warm_up),
     };
     return cmocka_run_group_tests_name("step", tests, make_folder, drop_folder);
 }
