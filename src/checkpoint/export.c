@@ -193,8 +193,9 @@ rt_status rt_export(rt_source *source, const char *folder, int max_length, rt_lo
     /* config.json last: a folder without it is loaded by nobody. */
     for (size_t i = N_OUR_FILES; i-- > 0;)
         if (strcmp(our_files[i], "model.safetensors") != 0) RT_GO(write_text(folder, our_files[i], &texts[i]));
-    rt_info(log, "%s: %d tensors as %s, %d labels, texts of at most %d tokens", folder, rt_source_tensor_count(source),
-            b->labels ? "BertForSequenceClassification" : "BertModel", b->labels, max_length);
+    rt_info(log, "%s: %d tensors as %s, %d label%s, texts of at most %d tokens", folder, rt_source_tensor_count(source),
+            b->labels ? "BertForSequenceClassification" : "BertModel", b->labels, b->labels == 1 ? "" : "s",
+            max_length);
 done:
     for (size_t i = 0; i < N_OUR_FILES; i++) rt_text_free(&texts[i]);
     free(weights);

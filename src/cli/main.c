@@ -25,6 +25,15 @@ static const char *real_program(char path[4096], const char *fallback) {
     return path;
 }
 
+/* Where tools/fetch_model.sh leaves models of a checkout, so that model.base may name one; a user's own value wins. */
+static void default_models(const char *program) {
+    char path[4096 + 16];
+    const char *slash = strrchr(program, '/');
+    if (!slash) return;
+    snprintf(path, sizeof path, "%.*s/models", (int)(slash - program), program);
+    if (access(path, R_OK) == 0) setenv("RECTRAIN_MODELS", path, 0);
+}
+
 static rt_status show(rt_text *text) {
     rt_status rc = rt_text_status(text);
     if (rc == RT_OK) rc = rt_cli_write(text->data, text->size);
@@ -75,6 +84,7 @@ int main(int argc, char **argv) {
     cli.terminal = isatty(STDERR_FILENO) == 1;
     rt_status rc = rt_args_parse(argc, argv, &cli, &command, &todo);
     cli.program = real_program(program, cli.program);
+    default_models(cli.program);
     cli.color = may_color(&cli);
     rt_log_level threshold = cli.quiet ? RT_LOG_WARN : cli.verbose ? RT_LOG_VERBOSE : RT_LOG_INFO;
     cli.log = rt_log_open(&(rt_log_options){.stream = stderr, .threshold = threshold, .color = cli.color});

@@ -103,11 +103,11 @@ static rt_status check_meaning(const rt_config *cfg, const rt_run_folder *run, c
     rt_blob ini = rt_checkpoint_config_ini(c);
     rc = rt_config_meaning_differences(cfg, ini.bytes, ini.size, checkpoint, &differences);
     if (rc == RT_OK && differences.size)
-        rc = rt_fail(
-            RT_ECONFIG,
-            "%s holds a run with other settings:\n%sGive this run another run.name, restore these keys, or start anew "
-            "with run.if_exists = overwrite",
-            run->folder, differences.data);
+        rc = rt_fail(RT_ECONFIG,
+                     "%s holds a run with other settings:\n%s\nGive this run another run.name, restore these keys, or "
+                     "start anew "
+                     "with run.if_exists = overwrite",
+                     run->folder, differences.data);
     rt_text_free(&differences);
     rt_checkpoint_close(c);
     return rc;
