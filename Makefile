@@ -154,6 +154,8 @@ TESTS :=
 $(foreach m,$(TEST_MODULES),$(eval $(call test_rules,$(m))))
 $(BUILD)/obj/tests/%.o: MODULE_FLAGS = -Isrc -I.
 
+-include mk/cuda.mk
+
 TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
 CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 

@@ -74,6 +74,11 @@ want_fetch() {
 if [ "$what" = fetch ]; then want_fetch; else want_build; fi
 if [ "$what" = test ]; then
     want_library libcmocka-dev cmocka.h cmocka -lcmocka
+    want_command g++ g++
+    # Fibers of the CUDA emulator. A header of C++, so the probe above does not fit.
+    installed libboost-context-dev ||
+        { printf '#include <boost/context/fiber.hpp>\nint main() { return 0; }\n' > "$work/b.cpp" &&
+            g++ "$work/b.cpp" -o "$work/b" -lboost_context > /dev/null 2>&1; } || want libboost-context-dev
     want_command bats bats
 fi
 missing=${missing# }
@@ -93,9 +98,10 @@ by_hand() {
     echo "  Debian, Ubuntu:  apt-get install $missing" >&2
     if [ "$what" != fetch ]; then
         echo "  Fedora, RHEL:    dnf install gcc make binutils pkgconf onednn-devel hdf5-devel libini_config-devel" \
-            "jansson-devel utf8proc-devel xxhash-devel zlib-devel libzstd-devel libcmocka-devel bats" >&2
+            "jansson-devel utf8proc-devel xxhash-devel zlib-devel libzstd-devel libcmocka-devel bats gcc-c++" \
+            "boost-devel" >&2
         echo "  conda-forge:     conda install -c conda-forge c-compiler make binutils pkg-config onednn hdf5" \
-            "jansson libutf8proc xxhash zlib zstd cmocka bats-core" >&2
+            "jansson libutf8proc xxhash zlib zstd cmocka bats-core cxx-compiler libboost-devel" >&2
         echo "                   and libini_config from source: https://github.com/SSSD/ding-libs" >&2
     else
         echo "  Fedora, RHEL:    dnf install curl ca-certificates python3-pip" >&2
