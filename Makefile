@@ -199,36 +199,43 @@ asan: ## every unit test under the address and undefined-behaviour sanitizers, i
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT=-O1 HARDEN= \
 	    EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
 	    EXTRA_LDFLAGS='-fsanitize=address,undefined' asan-run
-fuzz: ## every fuzzer of tests/fuzz for FUZZ_SECONDS (30) under clang's sanitizers, in build/fuzz
+fuzz: ## every fuzzer of tests/fuzz for SECONDS (30) each under clang's sanitizers, in build/fuzz
 	@if [ -z "$(FUZZERS)" ]; then echo "no fuzzers in tests/fuzz"; \
 	elif ! command -v clang >/dev/null; then echo "fuzz: clang is not installed: skipped"; \
 	else $(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang OPT=-O1 HARDEN= \
 	    EXTRA_CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
 	    EXTRA_LDFLAGS='-fsanitize=address,undefined' fuzz-run; fi
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
-FUZZ_SECONDS ?= 30
+SECONDS ?= 30
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY) $(STAMP)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $< $(LIBRARY) $(LIBS_ALL) -o $@
 .PHONY: fuzz-run
 fuzz-run: $(FUZZERS)
-	@for f in $(FUZZERS); do n=$${f##*/fuzz_}; mkdir -p $(BUILD)/corpus/$$n; echo "  FUZZ  $$n, $(FUZZ_SECONDS) s"; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+	@for f in $(FUZZERS); do n=$${f##*/fuzz_}; mkdir -p $(BUILD)/corpus/$$n; echo "  FUZZ  $$n, $(SECONDS) s"; \
+	    $$f -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
 	        -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$n $$(ls -d tests/fuzz/corpus/$$n 2>/dev/null) || exit 1; done
 
 .PHONY: asan-run
 asan-run: test-programs
 	@BUILD=$(BUILD) OMP_NUM_THREADS=2 tests/support/run.sh $(TESTS)
 
-bench: all ## time the program's pieces on this machine (nothing is judged)
-	@if [ -x tools/bench.sh ]; then BUILD=$(BUILD) tools/bench.sh; else echo "no benchmarks yet: tools/bench.sh"; fi
+BENCHES := $(patsubst tools/%.c,$(BUILD)/bench/%,$(sort $(wildcard tools/bench_*.c)))
+$(BUILD)/obj/tools/%.o: MODULE_FLAGS = -Isrc
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/tools/%.o $(LIBRARY) $(STAMP)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) $< $(LIBRARY) $(LIBS_ALL) -o $@
+
+bench: all $(BENCHES) ## time ops, attention, tokenizer and training here; prints rows for PERFORMANCE.md (BENCH=quick: 30 s)
+	@BUILD=$(BUILD) tools/bench.sh $(BENCH)
 
 lint: ## cppcheck, clang with -Werror, clang-format --dry-run
 	@tools/lint.sh
 
 format: ## clang-format every C file in place
-	@find src include kernels tests \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 clang-format -i
+	@find src include kernels tests tools \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 clang-format -i
 
 install: all ## copy program, configs, library and headers to $(DESTDIR)$(PREFIX)
 	@BUILD=$(BUILD) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh mk/install.sh
@@ -236,4 +243,5 @@ install: all ## copy program, configs, library and headers to $(DESTDIR)$(PREFIX
 clean: ## remove everything that was made
 	rm -rf $(BUILD)
 
--include $(foreach o,$(OBJ_library) $(OBJ_cli) $(OBJ_support) $(patsubst $(BUILD)/test/%,$(BUILD)/obj/tests/%.o,$(TESTS)),$(o:.o=.d))
+-include $(foreach o,$(OBJ_library) $(OBJ_cli) $(OBJ_support) \
+    $(patsubst $(BUILD)/test/%,$(BUILD)/obj/tests/%.o,$(TESTS)) $(patsubst $(BUILD)/bench/%,$(BUILD)/obj/tools/%.o,$(BENCHES)),$(o:.o=.d))

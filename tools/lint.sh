@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build}/lint
 mkdir -p "$build"
 bad=0
-mapfile -t sources < <(find src kernels tests -name '*.c' | sort)
+mapfile -t sources < <(find src kernels tests tools -name '*.c' | sort)
 flags=(-std=gnu11 -D_GNU_SOURCE -Iinclude -Isrc -I.)
 for pkg in hdf5-serial hdf5; do
     if more=$(pkg-config --cflags "$pkg" 2> /dev/null); then
@@ -41,7 +41,7 @@ if command -v cppcheck > /dev/null; then
         --suppress=readdirCalled --suppress=invalidPointerCast --suppress=uninitvar --suppress=legacyUninitvar \
         --suppress=invalidFunctionArg --suppress=wrongPrintfScanfArgNum \
         --suppress=nullPointer:kernels/cpu/ops/linear_epilogue.c \
-        -D_GNU_SOURCE -Iinclude -Isrc src kernels 2> "$build/cppcheck.log" || bad=1
+        -D_GNU_SOURCE -Iinclude -Isrc src kernels tools 2> "$build/cppcheck.log" || bad=1
     cat "$build/cppcheck.log" >&2
 else
     echo "lint: cppcheck is not installed: left out"
@@ -49,7 +49,7 @@ fi
 
 if command -v clang-format > /dev/null; then
     echo "lint: clang-format"
-    find src include kernels tests \( -name '*.c' -o -name '*.h' \) -print0 |
+    find src include kernels tests tools \( -name '*.c' -o -name '*.h' \) -print0 |
         xargs -0 clang-format --dry-run -Werror || bad=1
 else
     echo "lint: clang-format is not installed: left out"
