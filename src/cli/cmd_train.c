@@ -21,6 +21,23 @@ static rt_status read_state(rt_run *run) {
     return RT_OK;
 }
 
+/* A resumed run takes its vocabulary from last.h5; a model.vocab that says something else must not pass in silence. */
+static rt_status check_vocab(const rt_run *run) {
+    const char *path = run->cfg->model.vocab;
+    char *bytes = NULL;
+    size_t size = 0;
+    if (run->kind != RT_RUN_RESUME || run->cfg->model.init != RT_CFG_INIT_RANDOM || !path || !rt_file_exists(path))
+        return RT_OK;
+    RT_TRY(rt_file_read(path, (size_t)1 << 28, &bytes, &size));
+    bool same = size == run->setup.vocab_size && memcmp(bytes, run->setup.vocab, size) == 0;
+    free(bytes);
+    if (same) return RT_OK;
+    return rt_fail(RT_ECONFIG,
+                   "model.vocab = %s: not the vocabulary that the run began with (%s holds it); restore the file, "
+                   "choose another run.name, or start anew with run.if_exists = overwrite",
+                   path, run->folder.last);
+}
+
 /* The digests that a resumed run must find again. */
 static rt_status fill_digests(rt_run *run) {
     rt_run_state now = {0};
@@ -78,6 +95,7 @@ static rt_status prepare(rt_run *run) {
     const char *base = resume ? run->folder.last : cfg->model.init == RT_CFG_INIT_RANDOM ? NULL : cfg->model.base;
     RT_TRY(rt_setup_base(s, base, true));
     if (resume) RT_TRY(read_state(run));
+    RT_TRY(check_vocab(run));
     RT_TRY(border("tokenising"));
     RT_TRY(rt_run_open_data(run));
     rt_run_data_summary(run);
