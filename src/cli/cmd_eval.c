@@ -1,13 +1,6 @@
 /* rectrain eval: the report and metrics of a checkpoint on a labelled file. */
-#include "../eval/metrics.h"
-#include "setup.h"
+#include "score.h"
 #include "signals.h"
-#include <stdlib.h>
-
-static bool wants_stop(void *context) {
-    (void)context;
-    return rt_signals_stop();
-}
 
 static bool data_stop(void *context, uint64_t done, uint64_t all, uint64_t rows) {
     (void)context, (void)done, (void)all, (void)rows;
@@ -28,25 +21,8 @@ static rt_status print_metrics(rt_cli *cli, const rt_metrics *m) {
 }
 
 static rt_status evaluate(rt_setup *s, const rt_dataset *ds) {
-    uint32_t n = rt_dataset_rows(ds);
-    rt_evaluate_options options = {
-        .batch_tokens = s->cfg->eval.batch_tokens, .max_seqs = s->eval_max_seqs, .stop = wants_stop};
-    float *logits = calloc((size_t)n * (size_t)s->n_labels + 1, sizeof *logits);
-    if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
     rt_metrics m = {0};
-    rt_status rc = rt_evaluate(s->objective, ds, s->comm, &options, logits);
-    if (rc == RT_OK)
-        rc = rt_metrics_compute(&(rt_scored){.n_rows = n,
-                                             .n_labels = s->n_labels,
-                                             .logits = logits,
-                                             .labels = rt_dataset_labels(ds),
-                                             .weights = rt_dataset_weights(ds),
-                                             .groups = rt_dataset_groups(ds),
-                                             .n_groups = rt_dataset_group_count(ds),
-                                             .label_names = s->labels,
-                                             .threshold = s->cfg->eval.threshold},
-                                &m);
-    free(logits);
+    rt_status rc = rt_cli_score(s, ds, NULL, NULL, &m);
     if (rc == RT_OK) rc = print_metrics(s->cli, &m);
     rt_metrics_free(&m);
     return rc;

@@ -2,9 +2,8 @@
 #include "../base/clock.h"
 #include "../base/file.h"
 #include "run.h"
-#include "signals.h"
+#include "score.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static double epoch_of(const rt_run *run) {
@@ -112,13 +111,7 @@ rt_status rt_run_event(void *context, const rt_train_event *e) {
 typedef struct {
     rt_run *run;
     const char *split;
-    double started;
 } rt_eval_progress;
-
-static bool wants_stop(void *context) {
-    (void)context;
-    return rt_signals_stop();
-}
 
 static void eval_line(void *context, uint32_t done, uint32_t all) {
     rt_eval_progress *p = context;
@@ -132,31 +125,9 @@ static void eval_line(void *context, uint32_t done, uint32_t all) {
 
 /* Scores a set; metrics belong to the caller. */
 static rt_status score(rt_run *run, const rt_dataset *ds, const char *split, rt_metrics *metrics) {
-    rt_setup *s = &run->setup;
-    rt_eval_progress progress = {run, split, rt_clock_seconds()};
-    rt_evaluate_options options = {.batch_tokens = run->cfg->eval.batch_tokens,
-                                   .max_seqs = s->eval_max_seqs,
-                                   .context = &progress,
-                                   .stop = wants_stop,
-                                   .progress = eval_line};
-    uint32_t n = rt_dataset_rows(ds);
-    float *logits = calloc((size_t)n * (size_t)s->n_labels + 1, sizeof *logits);
-    if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
-    rt_status rc = rt_evaluate(s->objective, ds, s->comm, &options, logits);
+    rt_eval_progress progress = {run, split};
+    rt_status rc = rt_cli_score(&run->setup, ds, &progress, eval_line, metrics);
     rt_progress_line_end(run->line);
-    if (rc == RT_OK) {
-        rt_scored scored = {.n_rows = n,
-                            .n_labels = s->n_labels,
-                            .logits = logits,
-                            .labels = rt_dataset_labels(ds),
-                            .weights = rt_dataset_weights(ds),
-                            .groups = rt_dataset_groups(ds),
-                            .n_groups = rt_dataset_group_count(ds),
-                            .label_names = s->labels,
-                            .threshold = run->cfg->eval.threshold};
-        rc = rt_metrics_compute(&scored, metrics);
-    }
-    free(logits);
     return rc;
 }
 

@@ -1,0 +1,34 @@
+#include "score.h"
+#include "signals.h"
+#include <stdlib.h>
+
+static bool wants_stop(void *context) {
+    (void)context;
+    return rt_signals_stop();
+}
+
+rt_status rt_cli_score(rt_setup *s, const rt_dataset *ds, void *context,
+                       void (*progress)(void *context, uint32_t done, uint32_t all), rt_metrics *metrics) {
+    uint32_t n = rt_dataset_rows(ds);
+    rt_evaluate_options options = {.batch_tokens = s->cfg->eval.batch_tokens,
+                                   .max_seqs = s->eval_max_seqs,
+                                   .context = context,
+                                   .stop = wants_stop,
+                                   .progress = progress};
+    float *logits = calloc((size_t)n * (size_t)s->n_labels + 1, sizeof *logits);
+    if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
+    rt_status rc = rt_evaluate(s->objective, ds, s->comm, &options, logits);
+    if (rc == RT_OK)
+        rc = rt_metrics_compute(&(rt_scored){.n_rows = n,
+                                             .n_labels = s->n_labels,
+                                             .logits = logits,
+                                             .labels = rt_dataset_labels(ds),
+                                             .weights = rt_dataset_weights(ds),
+                                             .groups = rt_dataset_groups(ds),
+                                             .n_groups = rt_dataset_group_count(ds),
+                                             .label_names = s->labels,
+                                             .threshold = s->cfg->eval.threshold},
+                                metrics);
+    free(logits);
+    return rc;
+}
