@@ -37,6 +37,7 @@ void rt_signals_install(bool usr1_saves) {
     action.sa_flags = SA_RESTART;
     action.sa_handler = usr1_saves ? on_save : on_stop;
     sigaction(SIGUSR1, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is a failed write, with its sentence */
 }
 
 bool rt_signals_stop(void) {
