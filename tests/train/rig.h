@@ -8,6 +8,9 @@
 typedef struct {
     const char *rows; /* lines "a TAB b TAB label TAB weight" */
     int labels;       /* K; 0: two */
+    int hidden;       /* 0: 32 */
+    bool plain_init;  /* BertConfig's range as it is */
+    int eval_tokens;  /* of an evaluation batch; 0: 64 */
     bool weights;     /* the fourth column counts */
     float dropout;    /* everywhere */
     rt_pooling pooling;
@@ -37,11 +40,11 @@ static inline void ok(rt_status s) {
     if (s != RT_OK) fail_msg("%s", rt_error_get()->text);
 }
 
-/* A short list of words, whatever the rows say: w0 .. w19. */
+/* A short list of words, whatever the rows say: w0 .. w79. */
 static inline rt_tokenizer *rig_tokenizer(void) {
-    char text[512];
+    char text[1024];
     int at = snprintf(text, sizeof text, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
-    for (int i = 0; i < 20; i++) at += snprintf(text + at, sizeof text - (size_t)at, "w%d\n", i);
+    for (int i = 0; i < 80; i++) at += snprintf(text + at, sizeof text - (size_t)at, "w%d\n", i);
     rt_tokenizer_options options = rt_tokenizer_defaults();
     rt_tokenizer *tok = NULL;
     ok(rt_tokenizer_from_vocab(text, (size_t)at, "vocab.txt", &options, &tok));
@@ -52,7 +55,8 @@ static inline rt_dataset *rig_dataset(const rig_options *o, const rt_tokenizer *
     static const char *const names[] = {"0", "1", "2"};
     rt_text text = {0};
     rt_dataset *data = NULL;
-    rt_text_printf(&text, "a\tb\ty\tw\n%s", o->rows);
+    rt_text_puts(&text, "a\tb\ty\tw\n");
+    rt_text_puts(&text, o->rows);
     const char *file = write_bytes("rows.tsv", text.data, text.size);
     rt_text_free(&text);
     rt_data_spec spec = {.files = &file,
@@ -72,7 +76,8 @@ static inline rt_dataset *rig_dataset(const rig_options *o, const rt_tokenizer *
 
 static inline void rig_model(rig *r, const rig_options *o, int train_tokens) {
     r->bert = rt_bert_default();
-    r->bert.hidden = 32, r->bert.layers = 2, r->bert.heads = 2, r->bert.ffn = 64, r->bert.max_positions = 16;
+    r->bert.hidden = o->hidden ? o->hidden : 32;
+    r->bert.layers = 2, r->bert.heads = 2, r->bert.ffn = 2 * r->bert.hidden, r->bert.max_positions = 16;
     r->bert.vocab = rt_tokenizer_size(r->tok);
     r->bert.labels = o->labels ? o->labels : 2;
     r->bert.pooling = o->pooling;
@@ -89,15 +94,21 @@ static inline void rig_model(rig *r, const rig_options *o, int train_tokens) {
     if (freeze.layer_decay == 0) freeze.layer_decay = 1;
     ok(rt_param_table_finish(&r->table, &freeze));
     ok(rt_model_new(r->be, &r->bert, &r->table, true, &r->model));
-    rt_encoder_sizes sizes = {
-        .train_tokens = train_tokens, .train_seqs = batch, .eval_tokens = 64, .eval_seqs = 4, .max_len = 16};
+    int eval_tokens = o->eval_tokens ? o->eval_tokens : 64;
+    rt_encoder_sizes sizes = {.train_tokens = train_tokens,
+                              .train_seqs = batch,
+                              .eval_tokens = eval_tokens,
+                              .eval_seqs = eval_tokens / 4,
+                              .max_len = 16};
     ok(rt_encoder_new(&r->model, &sizes, &r->encoder));
     ok(r->objective->bind(r->objective, &r->encoder));
     for (int i = 0; i < r->table.n; i++) {
-        ok(rt_model_init_row(&r->model, i, 3));
+        ok(rt_model_init_row(&r->model, i, r->job.settings.seed + 3));
         /* BertConfig's 0.02 leaves so small a model near symmetry: gradients would be rounding. */
         float *p = rt_model_direct(&r->model, i, RT_BUFFER_PARAMS);
-        for (int64_t k = 0; r->table.rows[i].init == RT_INIT_NORMAL && k < r->table.rows[i].count; k++) p[k] *= 8;
+        for (int64_t k = 0; !o->plain_init && r->table.rows[i].init == RT_INIT_NORMAL && k < r->table.rows[i].count;
+             k++)
+            p[k] *= 8;
     }
     ok(rt_model_pack(&r->model, false));
 }
