@@ -11,7 +11,7 @@ often=("${usual[@]}" --set checkpoint.every=3 --set checkpoint.keep=2)
 
 setup_file() {
     unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
+    memory_folder
     make_shop 160 400
     local start=${EPOCHREALTIME/[.,]/}
     "$PROGRAM" "${usual[@]}" --set run.name=whole > whole.out 2> whole.err || { cat whole.err && return 1; }
@@ -22,9 +22,13 @@ setup_file() {
     same_run runs/whole runs/again
 }
 
+teardown_file() {
+    leave_memory_folder
+}
+
 setup() {
     unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
+    cd "$(cat "$BATS_FILE_TMPDIR/work")" || return 1
     RANDOM=$BATS_TEST_NUMBER
 }
 
@@ -79,6 +83,7 @@ killed_run() {
             [ "$round" -le 40 ]
             killed_run "$signal" 5 "stopped-$round" "${usual[@]}"
             same_run runs/whole "runs/stopped-$round"
+            rm -r "runs/stopped-$round"
             all=$((all + stops))
         done
     done
@@ -93,6 +98,7 @@ killed_run() {
         killed_run KILL 4 "killed-$round" "${often[@]}"
         same_run runs/often "runs/killed-$round"
         [ -z "$(find "runs/killed-$round" -name '*.tmp.*')" ]
+        rm -r "runs/killed-$round"
         all=$((all + stops))
     done
 }

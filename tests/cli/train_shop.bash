@@ -76,6 +76,21 @@ same_run() {
     done
 }
 
+# memory_folder: goes to a folder in memory where there is one, for fsync there costs nothing; its path is kept in
+# $BATS_FILE_TMPDIR/work, and leave_memory_folder removes it.
+memory_folder() {
+    local work
+    work=$(mktemp -d /dev/shm/rectrain-test.XXXXXX 2> /dev/null) || work=$BATS_FILE_TMPDIR
+    echo "$work" > "$BATS_FILE_TMPDIR/work"
+    cd "$work" || return 1
+}
+leave_memory_folder() {
+    local work
+    cd / || return 1
+    work=$(cat "$BATS_FILE_TMPDIR/work")
+    case $work in /dev/shm/rectrain-test.*) rm -rf "$work" ;; esac
+}
+
 # checksums FOLDER: every file with its bytes and time of change
 checksums() {
     (cd "$1" && find . -type f -exec stat -c '%n %s %y' {} + | sort && find . -type f -exec cksum {} + | sort)
