@@ -81,12 +81,18 @@ static void rt_text_number(rt_text *text, char *number) {
     rt_text_puts(text, number);
 }
 
+/* %g writes 10 as 1e+01, because one digit is enough to read it back; whole numbers are easier on the eye as they are. */
+static bool is_plain_whole(double value) {
+    return fabs(value) < 1e15 && value == floor(value);
+}
+
 void rt_text_float(rt_text *text, float value) {
     char number[40];
     for (int digits = 1; digits <= 9; digits++) {
         snprintf(number, sizeof number, "%.*g", digits, (double)value);
         if (!isfinite(value) || strtof(number, NULL) == value) break;
     }
+    if (is_plain_whole((double)value)) snprintf(number, sizeof number, "%.0f", (double)value);
     rt_text_number(text, number);
 }
 
@@ -96,6 +102,7 @@ void rt_text_double(rt_text *text, double value) {
         snprintf(number, sizeof number, "%.*g", digits, value);
         if (!isfinite(value) || strtod(number, NULL) == value) break;
     }
+    if (is_plain_whole(value)) snprintf(number, sizeof number, "%.0f", value);
     rt_text_number(text, number);
 }
 

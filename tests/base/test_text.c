@@ -88,7 +88,14 @@ static void numbers_are_short(void **state) {
     rt_text_double(&text, NAN);
     rt_text_puts(&text, " ");
     rt_text_float(&text, -INFINITY);
-    assert_string_equal(text.data, "0.1 16777216 0.1 nan -inf");
+    const double whole[] = {10, -1500, 1e14, 1e20, -0.0, 2.5e-5};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        rt_text_puts(&text, " ");
+        rt_text_double(&text, whole[i]);
+    }
+    rt_text_puts(&text, " ");
+    rt_text_float(&text, 100.0f);
+    assert_string_equal(text.data, "0.1 16777216 0.1 nan -inf 10 -1500 100000000000000 1e+20 -0 2.5e-05 100");
     rt_text_free(&text);
 }
 
