@@ -10,8 +10,6 @@
 #include <unistd.h>
 
 #define REPORT_LIMIT ((size_t)1 << 30)
-/* Reports are told apart by this line, so that a resumed run can cut the file back by counting. */
-#define REPORT_RULE "================================================================"
 
 rt_status rt_run_folder_name(const rt_config *cfg, rt_run_folder *run) {
     memset(run, 0, sizeof *run);
@@ -159,6 +157,19 @@ void rt_run_folder_close(rt_cli *cli, rt_run_folder *run) {
     run->lock_fd = -1;
 }
 
+/* A report begins with a line of its own, as run_report.c writes it: "dev, step 12 (epoch 0.50)". Reports are counted
+ * by these, so that a resumed run can cut the file back. */
+static bool is_report_head(const char *line) {
+    unsigned long long step;
+    double epoch;
+    int end = 0;
+    if (sscanf(line, "dev, step %llu (epoch %lf)%n", &step, &epoch, &end) != 2 || !end) {
+        end = 0;
+        if (sscanf(line, "test, step %llu (epoch %lf)%n", &step, &epoch, &end) != 2 || !end) return false;
+    }
+    return line[end] == '\n';
+}
+
 rt_status rt_run_report_add(rt_run_folder *run, const char *text, size_t size) {
     char *old = NULL;
     size_t old_size = 0;
@@ -166,7 +177,6 @@ rt_status rt_run_report_add(rt_run_folder *run, const char *text, size_t size) {
     if (rt_file_exists(run->report)) RT_TRY(rt_file_read(run->report, REPORT_LIMIT, &old, &old_size));
     if (old) rt_text_append(&all, old, old_size);
     rt_text_append(&all, text, size);
-    rt_text_puts(&all, REPORT_RULE "\n");
     rt_status rc = rt_text_status(&all);
     if (rc == RT_OK) rc = rt_file_write_atomic(run->report, all.data, all.size);
     if (rc == RT_OK) run->reports++;
@@ -181,12 +191,14 @@ rt_status rt_run_report_cut(rt_run_folder *run, uint32_t n) {
     run->reports = n;
     if (!rt_file_exists(run->report)) return RT_OK;
     RT_TRY(rt_file_read(run->report, REPORT_LIMIT, &text, &size));
-    char *at = text;
-    for (uint32_t i = 0; i < n && at; i++) {
-        at = strstr(at, REPORT_RULE "\n");
-        if (at) at += strlen(REPORT_RULE) + 1;
+    uint32_t heads = 0;
+    const char *at = text;
+    for (const char *next; *at; at = next) {
+        if (is_report_head(at) && ++heads > n) break;
+        next = strchr(at, '\n');
+        next = next ? next + 1 : at + strlen(at);
     }
-    rt_status rc = at ? rt_file_write_atomic(run->report, text, (size_t)(at - text)) : RT_OK;
+    rt_status rc = *at ? rt_file_write_atomic(run->report, text, (size_t)(at - text)) : RT_OK;
     free(text);
     return rc;
 }
@@ -219,12 +231,7 @@ rt_status rt_run_report_print(const rt_run_folder *run) {
     size_t size = 0;
     if (!rt_file_exists(run->report)) return RT_OK;
     RT_TRY(rt_file_read(run->report, REPORT_LIMIT, &text, &size));
-    rt_status rc = RT_OK;
-    for (char *line = text, *end; rc == RT_OK && *line; line = end) {
-        end = strchr(line, '\n');
-        end = end ? end + 1 : line + strlen(line);
-        if (strncmp(line, REPORT_RULE, strlen(REPORT_RULE)) != 0) rc = rt_cli_write(line, (size_t)(end - line));
-    }
+    rt_status rc = rt_cli_write(text, size);
     free(text);
     return rc == RT_OK ? rt_cli_flush() : rc;
 }
