@@ -75,6 +75,10 @@ if [ $pretrained = yes ]; then
     else
         attempt "$build/rectrain" convert --from "$folder" --to "$model"
     fi
+    # The same shop again, now with what this model makes of it before it has seen a click.
+    attempt "$build/rectrain" example --to "$shop" --checkpoint "$model" --quiet > "$home/shop.txt"
+    printf 'AUC on test.tsv before any training:\n'
+    grep cosine "$home/shop.txt"
 else
     # A vocabulary of the shop's own words, with letters so that no word is unknown.
     {

@@ -244,6 +244,23 @@ done:
     return rc;
 }
 
+rt_status rt_setup_encoder(rt_setup *s, int batch_tokens) {
+    rt_freeze none = {.layer_decay = 1.0f, .n_layers = s->bert.layers};
+    RT_TRY(rt_encoder_add_params(&s->table, &s->bert));
+    RT_TRY(rt_param_table_finish(&s->table, &none));
+    RT_TRY(rt_model_new(s->be, &s->bert, &s->table, false, &s->model));
+    s->eval_max_seqs = rt_eval_max_seqs(batch_tokens);
+    rt_encoder_sizes sizes = {
+        .eval_tokens = batch_tokens, .eval_seqs = s->eval_max_seqs, .max_len = s->cfg->data.max_length};
+    RT_TRY(rt_encoder_measure(&s->model, &sizes, &s->bytes_activations, &s->bytes_workspace));
+    RT_TRY(rt_encoder_new(&s->model, &sizes, &s->encoder));
+    for (int i = 0; i < s->table.n; i++) RT_TRY(read_row(s, s->source, i, RT_BUFFER_PARAMS));
+    RT_TRY(rt_model_pack(&s->model, false));
+    rt_source_close(s->source);
+    s->source = NULL;
+    return RT_OK;
+}
+
 rt_status rt_setup_reload(rt_setup *s, const char *path) {
     rt_source *source = NULL;
     RT_TRY(rt_source_open(path, s->cli->log, &source));

@@ -42,6 +42,9 @@ rt_status rt_setup_backend(rt_setup *s);
 /* Parameter table and memory; sizes from the data at hand (longest row of all sets, tokens of the largest step).
  * longest 0: evaluation alone, with data.max_length. */
 rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t largest_step_tokens, int micro_tokens);
+/* The encoder alone, for vectors: no head, no training, weights from the source, which it closes. Evaluation batches of
+ * batch_tokens and eval_max_seqs. */
+rt_status rt_setup_encoder(rt_setup *s, int batch_tokens);
 /* Weights from the source (and moments where `resume`), initialised rows named in the log. Evaluation refuses a missing
  * head or pooler (RT_ECONFIG). Closes the source. */
 rt_status rt_setup_weights(rt_setup *s, bool training, bool resume);
