@@ -45,28 +45,36 @@ void rt_model_free(rt_model *model) {
     if (model->v) be->release(be, model->v, n);
     if (model->norm_partials) be->release(be, model->norm_partials, norm_blocks(model) * sizeof(double));
     if (model->state) be->release(be, model->state, sizeof(rt_step_state));
-    for (int i = 0; i < model->n_linears; i++) {
-        rt_linear *l = model->linears[i];
-        if (l->packed) be->release(be, l->packed, l->packed_bytes);
-        l->packed = NULL;
-    }
+    for (int i = 0; i < model->n_linears; i++)
+        if (model->packs[i]) be->release(be, model->packs[i], model->pack_bytes[i]);
     free(model->linears);
+    free(model->packs);
+    free(model->pack_bytes);
     memset(model, 0, sizeof *model);
+}
+
+static bool grow(void *array, size_t n, size_t size) {
+    void *grown = realloc(*(void **)array, n * size);
+    if (grown) *(void **)array = grown;
+    return grown != NULL;
 }
 
 rt_status rt_model_register(rt_model *model, rt_linear *linear) {
     if (model->n_linears == model->linears_capacity) {
-        int capacity = model->linears_capacity ? 2 * model->linears_capacity : 64;
-        rt_linear **grown = realloc(model->linears, (size_t)capacity * sizeof(*grown));
-        if (!grown) return rt_fail(RT_ENOMEM, "out of memory for the list of layers");
-        model->linears = grown;
-        model->linears_capacity = capacity;
+        size_t capacity = model->linears_capacity ? 2 * (size_t)model->linears_capacity : 64;
+        if (!grow(&model->linears, capacity, sizeof(*model->linears)) ||
+            !grow(&model->packs, capacity, sizeof(*model->packs)) ||
+            !grow(&model->pack_bytes, capacity, sizeof(*model->pack_bytes)))
+            return rt_fail(RT_ENOMEM, "out of memory for the list of layers");
+        model->linears_capacity = (int)capacity;
     }
     linear->packed_bytes = model->be->packed_bytes(model->be, linear->n, linear->k);
     if (linear->packed_bytes)
         RT_TRY(model->be->alloc(model->be, linear->packed_bytes, "packed weights", &linear->packed));
     model->bytes_packed += linear->packed_bytes;
-    model->linears[model->n_linears++] = linear;
+    model->linears[model->n_linears] = linear;
+    model->packs[model->n_linears] = linear->packed;
+    model->pack_bytes[model->n_linears++] = linear->packed_bytes;
     return RT_OK;
 }
 

@@ -21,7 +21,9 @@ typedef struct rt_model {
     rt_param_table *table; /* borrowed; finished */
     float *params;         /* [n_params] */
     float *grads, *m, *v;  /* [n_trainables]; NULL unless training */
-    rt_linear **linears;   /* registered layers, borrowed */
+    rt_linear **linears;   /* registered layers, borrowed: their owners may be gone when the model is freed */
+    void **packs;          /* [n_linears] their packed memory, the model's own; NULL where there is none */
+    size_t *pack_bytes;    /* [n_linears] */
     int n_linears, linears_capacity;
     double *norm_partials;                          /* backend memory of sum_squares; NULL unless training */
     rt_step_state *state;                           /* backend memory; NULL unless training */
