@@ -115,3 +115,17 @@ setup() {
     has "$stderr" "is a folder"
     [ ! -e x.h5 ]
 }
+
+@test "example --checkpoint: the cosine of an encoder that has seen no click, and nothing written for a bad one" {
+    for run in two mean; do # whatever it pools by itself
+        expect 0 example --to again --users 60 --checkpoint "runs/$run/best.h5"
+        has "$output" "the untrained cosine of query and title, as runs/$run/best.h5 encodes them"
+        auc=$(printf '%s\n' "$output" | sed -n 's/^  \([01]\.[0-9]*\)  the untrained cosine.*/\1/p')
+        awk -v auc="$auc" 'BEGIN { exit !(auc > 0.3 && auc < 0.9) }'
+        cmp again/test.tsv shop/test.tsv
+    done
+    expect 66 example --to none --checkpoint nothing.h5
+    [ ! -e none ]
+    expect 65 example --to none --checkpoint vocab.txt
+    [ ! -e none ]
+}
