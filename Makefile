@@ -237,7 +237,7 @@ lint: ## cppcheck, clang with -Werror, clang-format --dry-run
 format: ## clang-format every C file in place
 	@find src include kernels tests tools \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 clang-format -i
 
-install: all ## copy program, configs, library and headers to $(DESTDIR)$(PREFIX)
+install: all ## copy program, configs, library, headers, man page and completions to $(DESTDIR)$(PREFIX)
 	@BUILD=$(BUILD) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh mk/install.sh
 
 clean: ## remove everything that was made

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Called by `make install`: program (stripped), configs, library, headers, man page. BUILD, PREFIX, DESTDIR from make.
+# Called by `make install`: program (stripped), configs, library and how to link it, headers, man page, completions.
+# BUILD, PREFIX, DESTDIR from make.
 set -eu
 to=${DESTDIR:-}$PREFIX
 [ -x "$BUILD/rectrain" ] || {
@@ -28,7 +29,20 @@ done
 for doc in README.md ARCHITECTURE.md PERFORMANCE.md LICENSE; do
     if [ -e "$doc" ]; then install -m 644 "$doc" "$to/share/doc/rectrain/"; fi
 done
-for man in "$BUILD/rectrain.1" docs/rectrain.1; do
-    if [ -e "$man" ]; then install -D -m 644 "$man" "$to/share/man/man1/rectrain.1"; fi
-done
+# The program writes these itself, so that they say what it does.
+install -d "$to/share/man/man1" "$to/share/bash-completion/completions" "$to/lib/pkgconfig"
+"$to/bin/rectrain" help man > "$to/share/man/man1/rectrain.1"
+"$to/bin/rectrain" help bash > "$to/share/bash-completion/completions/rectrain"
+cat > "$to/lib/pkgconfig/rectrain.pc" << EOF
+prefix=$PREFIX
+libdir=\${prefix}/lib
+includedir=\${prefix}/include
+
+Name: rectrain
+Description: Fine-tunes BERT encoders on labelled click / no-click pairs
+Version: $("$to/bin/rectrain" --version | sed -n '1s/^rectrain \([^ ]*\).*/\1/p')
+Cflags: -I\${includedir}
+Libs: -L\${libdir} -lrectrain $(sed -n 's/^RT_LIBS := *//p' "$BUILD/found.mk") -fopenmp -ldl -lm -lpthread
+EOF
+chmod 644 "$to/share/man/man1/rectrain.1" "$to/share/bash-completion/completions/rectrain" "$to/lib/pkgconfig/rectrain.pc"
 echo "installed in $to ($(du -sk "$to/bin/rectrain" "$to/lib/librectrain.a" "$to/share/rectrain" | awk '{s += $1} END {print s}') KB)"
