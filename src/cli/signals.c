@@ -31,7 +31,8 @@ void rt_signals_install(bool usr1_saves) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGUSR2, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    struct sigaction hangup; /* nohup: who ignores it wants the run to outlive the terminal */
+    if (sigaction(SIGHUP, NULL, &hangup) != 0 || hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
     action.sa_flags = SA_RESTART | SA_NODEFER; /* so that the second SIGINT's own death is not blocked */
     sigaction(SIGINT, &action, NULL);
     action.sa_flags = SA_RESTART;

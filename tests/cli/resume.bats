@@ -75,6 +75,20 @@ killed_run() {
     done
 }
 
+@test "checkpoint.keep: the newest numbered files stay, each good to go on from" {
+    [ "$(cd runs/whole && echo step-*)" = "step-00000081.h5 step-00000090.h5 step-00000099.h5" ]
+    expect 0 verify runs/whole/step-00000090.h5 --json
+    has "$output" '"resumable": true'
+    mkdir -p runs/from90
+    cp runs/whole/step-00000090.h5 runs/from90/last.h5
+    cp runs/whole/metrics.jsonl runs/whole/report.txt runs/whole/step-0000008* runs/from90/
+    cp runs/whole/step-00000090.h5 runs/from90/
+    grep -v '"event": "end"' runs/whole/metrics.jsonl > runs/from90/metrics.jsonl
+    cp runs/whole/best.h5 runs/from90/ # of a step before, or written again
+    expect 0 "${usual[@]}" --set run.name=from90
+    same_run runs/whole runs/from90
+}
+
 @test "SIGTERM, SIGUSR1, SIGUSR2, SIGINT at twenty random moments: the same bytes" {
     all=0 round=0
     while ((all < 20)); do

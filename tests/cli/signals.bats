@@ -129,6 +129,20 @@ ends() {
     [ "$(grep -c '"file": "last.h5"' runs/usr1/metrics.jsonl)" -eq 2 ]
 }
 
+@test "SIGHUP stops a run like the others, and under nohup not at all" {
+    begin --set run.name=hangup --set train.epochs=600
+    until_true metrics_has hangup '"event": "train"'
+    kill -HUP "$pid"
+    ends 75
+    said "stopped by a signal"
+    nohup "$PROGRAM" --config tiny.ini --set run.name=nohup --set train.epochs=30 > run.out 2> run.err 3>&- < /dev/null &
+    pid=$!
+    until_true metrics_has nohup '"event": "train"'
+    kill -HUP "$pid"
+    ends 0
+    metrics_has nohup '"event": "end"'
+}
+
 @test "a second SIGINT ends at once" {
     # one step of all rows, which takes far longer than this test: the first SIGINT waits for its end
     begin --set run.name=twice --set data.train=large.tsv --set train.batch_size=30000 --set model.hidden=256 \
