@@ -64,6 +64,16 @@ static const rt_command_row commands[] = {
      "what its encoder reaches on test.tsv before it has seen a click: the AUC of the cosine of query and title, each\n"
      "the mean of its tokens' vectors. No head is needed.",
      NULL},
+    {"join", rt_cmd_join, "pairs from an item table and an event log: histories, splits, negatives, a check",
+     EXAMPLES("rectrain join --items products.csv --events log.tsv --out pairs/ --click clicked --impression search_id",
+              "rectrain join --items songs.tsv --events plays.tsv --out pairs/ --negatives 4",
+              "rectrain join --format mind --items news.tsv --events behaviors.tsv --out pairs/ --split 2019-11-14"),
+     "--items FILE --events FILE --out DIR [--format table|mind|movielens] [FLAG]...",
+     "Writes train.tsv, dev.tsv, test.tsv, items.tsv and summary.json. A row has the titles that its user clicked\n"
+     "strictly before it (history), the item's title, and click. Impressions are never divided. Where neither --click\n"
+     "nor --rating is given each row is a click, and --negatives N samples what the user never clicked. Logs may be\n"
+     "larger than memory. Several files: commas between them. NAME is a column or a template: \"{brand} {title}\".",
+     NULL},
     {"verify", rt_cmd_verify, "check every checksum of a checkpoint",
      EXAMPLES("rectrain verify runs/ecommerce/best.h5"),
      "FILE.h5 [--json]",
@@ -102,9 +112,34 @@ static const rt_flag_row flags[] = {
     {"--max-length", 0, RT_FLAG_WHOLE, AT(max_length), "N", " tokenize ", "", "cut rows to N tokens, [CLS] and [SEP] counted; unset: no cut, or the checkpoint's data.max_length", 3, 1000000},
     {"--seed", 0, RT_FLAG_WHOLE, AT(seed), "N", " example ", "", "another shop", 0, INT64_MAX},
     {"--users", 0, RT_FLAG_WHOLE, AT(users), "N", " example ", "", "how many users visit it", 1, 10000000},
+    {"--items", 0, RT_FLAG_TEXT, AT(join.items), "FILE", " join ", " join ", "a table of items: tsv, csv, jsonl with a header or keys", 0, 0},
+    {"--events", 0, RT_FLAG_TEXT, AT(join.events), "FILE", " join ", " join ", "the log: a row for each item shown, or clicked", 0, 0},
+    {"--test-events", 0, RT_FLAG_TEXT, AT(join.test_events), "FILE", " join ", "", "a log of its own for test.tsv", 0, 0},
+    {"--out", 0, RT_FLAG_TEXT, AT(join.folder), "DIR", " join ", " join ", "the folder to write, temporary files too", 0, 0},
+    {"--format", 0, RT_FLAG_TEXT, AT(format), "FORMAT", " join ", "", "table (the default), mind (behaviors.tsv, news.tsv) or movielens", 0, 0},
+    {"--item", 0, RT_FLAG_TEXT, AT(join.item), "NAME", " join ", "", "the item's id in the log; item_id where not said", 0, 0},
+    {"--item-key", 0, RT_FLAG_TEXT, AT(join.item_key), "NAME", " join ", "", "the item's id in the table; as --item where not said", 0, 0},
+    {"--title", 0, RT_FLAG_TEXT, AT(join.title), "NAME", " join ", "", "the item's text; title where not said", 0, 0},
+    {"--category", 0, RT_FLAG_TEXT, AT(join.category), "NAME", " join ", "", "of the item: written beside the rows, to slice by", 0, 0},
+    {"--user", 0, RT_FLAG_TEXT, AT(join.user), "NAME", " join ", "", "the user's id; user_id where there is one", 0, 0},
+    {"--time", 0, RT_FLAG_TEXT, AT(join.time), "COLUMN", " join ", "", "numbers or dates; time where there is one", 0, 0},
+    {"--click", 0, RT_FLAG_TEXT, AT(join.click), "COLUMN", " join ", "", "0 or 1, true or false", 0, 0},
+    {"--positive", 0, RT_FLAG_TEXT, AT(join.positive), "A,B", " join ", "", "the values of --click that mean a click; all others do not", 0, 0},
+    {"--rating", 0, RT_FLAG_TEXT, AT(join.rating), "COLUMN", " join ", "", "a number instead of a click", 0, 0},
+    {"--min-rating", 0, RT_FLAG_TEXT, AT(join.min_rating), "N|>N", " join ", "", "from N on (more than N) is a click", 0, 0},
+    {"--max-rating", 0, RT_FLAG_TEXT, AT(join.max_rating), "N", " join ", "", "up to N is none, and between the two a row is left out", 0, 0},
+    {"--impression", 0, RT_FLAG_TEXT, AT(join.impression), "NAME", " join ", "", "which rows were shown together", 0, 0},
+    {"--query", 0, RT_FLAG_TEXT, AT(join.query), "NAME", " join ", "", "of the log: written beside the rows", 0, 0},
+    {"--split", 0, RT_FLAG_TEXT, AT(join.split), "RULE", " join ", "", "shares, 80/10/10, or when dev and test begin, 2019-11-14,2019-11-15", 0, 0},
+    {"--split-column", 0, RT_FLAG_TEXT, AT(join.split_column), "COLUMN", " join ", "", "dev and test as published; --split divides its train", 0, 0},
+    {"--history", 0, RT_FLAG_WHOLE, AT(history), "N", " join ", "", "titles of a history, the newest; 50 where not said", 0, 1000},
+    {"--negatives", 0, RT_FLAG_WHOLE, AT(negatives), "N", " join ", "", "non-clicks for each click of train, or for each click of a log of clicks alone", 0, 1000},
+    {"--seed", 0, RT_FLAG_WHOLE, AT(seed), "N", " join ", "", "another choice of non-clicks", 0, INT64_MAX},
+    {"--memory", 0, RT_FLAG_WHOLE, AT(memory), "MIB", " join ", "", "memory for sorting; 1024 where not said", 16, 1 << 20},
+    {"--on-bad-row", 0, RT_FLAG_TEXT, AT(on_bad_row), "stop|skip", " join ", "", "what a malformed row does", 0, 0},
     {"--defaults", 0, RT_FLAG_SWITCH, AT(defaults), NULL, " config ", "", "every option with its explanation and default", 0, 0},
     {"--dry-run", 'n', RT_FLAG_SWITCH, AT(dry_run), NULL, " train ", "", "print the plan and train nothing", 0, 0},
-    {"--json", 0, RT_FLAG_SWITCH, AT(json), NULL, " eval tokenize verify config doctor ", "", "results as JSON", 0, 0},
+    {"--json", 0, RT_FLAG_SWITCH, AT(json), NULL, " eval tokenize join verify config doctor ", "", "results as JSON", 0, 0},
     {"--set", 0, RT_FLAG_APPEND, AT(sets), "section.key=value", "*", "", "set an option; wins over RECTRAIN_SECTION_KEY, which wins over the file", 0, 0},
     {"--quiet", 'q', RT_FLAG_SWITCH, AT(quiet), NULL, "*", "", "warnings and errors alone on stderr", 0, 0},
     {"--verbose", 'v', RT_FLAG_COUNT, AT(verbose), NULL, "*", "", "more on stderr", 0, 0},
@@ -143,10 +178,15 @@ bool rt_flag_belongs(const rt_flag_row *flag, const char *command) {
 
 /* --- one flag ----------------------------------------------------------------------------------------------------- */
 
-static const rt_flag_row *find_flag(const char *word, size_t n) {
-    for (int i = 0; i < N_FLAGS; i++)
-        if (strlen(flags[i].name) == n && !strncmp(flags[i].name, word, n)) return &flags[i];
-    return NULL;
+/* A name may stand in the table for several commands: the row that belongs to this one wins. */
+static const rt_flag_row *find_flag(const char *word, size_t n, const char *command) {
+    const rt_flag_row *found = NULL;
+    for (int i = 0; i < N_FLAGS; i++) {
+        if (strlen(flags[i].name) != n || strncmp(flags[i].name, word, n) != 0) continue;
+        if (rt_flag_belongs(&flags[i], command)) return &flags[i];
+        if (!found) found = &flags[i];
+    }
+    return found;
 }
 
 static rt_status unknown_flag(const char *word, size_t n, const char *command) {
@@ -210,7 +250,7 @@ static rt_status put_flag(const rt_flag_row *flag, const char *value, const char
 static rt_status long_flag(int argc, char **argv, int *i, const char *command, rt_cli *cli) {
     const char *word = argv[*i], *equal = strchr(word, '=');
     size_t n = equal ? (size_t)(equal - word) : strlen(word);
-    const rt_flag_row *flag = find_flag(word, n);
+    const rt_flag_row *flag = find_flag(word, n, command);
     if (!flag) return unknown_flag(word, n, command);
     if (!rt_flag_belongs(flag, command)) return foreign_flag(flag, command);
     bool takes = flag->type != RT_FLAG_SWITCH && flag->type != RT_FLAG_COUNT;
@@ -254,7 +294,7 @@ static rt_status unknown_command(const char *word) {
     if (near) return rt_fail(RT_EUSAGE, "%s is no command of rectrain; did you mean %s?", word, near);
     return rt_fail(RT_EUSAGE,
                    "%s is no command of rectrain; there are train, eval, predict, convert, export, tokenize, "
-                   "example, verify, config, doctor",
+                   "example, join, verify, config, doctor",
                    word);
 }
 
@@ -278,7 +318,8 @@ static rt_status check_needed(const rt_command_row *command, const rt_cli *cli) 
         return rt_fail(RT_EUSAGE, "rectrain tokenize needs either --checkpoint FILE.h5 or --vocab FILE");
     if (command->run == rt_cmd_tokenize && cli->checkpoint && cli->cased)
         return rt_fail(RT_EUSAGE, "rectrain tokenize: --cased goes with --vocab; a checkpoint knows its casing");
-    if (cli->format && strcmp(cli->format, "tsv") != 0 && strcmp(cli->format, "jsonl") != 0)
+    if (command->run != rt_cmd_join && cli->format && strcmp(cli->format, "tsv") != 0 &&
+        strcmp(cli->format, "jsonl") != 0)
         return rt_fail(RT_EUSAGE, "rectrain %s: --format %s: expected tsv or jsonl", command->name, cli->format);
     return RT_OK;
 }
@@ -314,7 +355,7 @@ rt_status rt_args_parse(int argc, char **argv, rt_cli *cli, const rt_command_row
     cli->argc = argc;
     cli->argv = argv;
     cli->program = argc > 0 ? argv[0] : "rectrain";
-    cli->max_length = cli->seed = cli->users = -1;
+    cli->max_length = cli->seed = cli->users = cli->history = cli->negatives = cli->memory = -1;
     if (argc <= 1) return *todo = RT_DO_SHORT_HELP, RT_OK;
     if (is_help(argv[1])) return *todo = RT_DO_HELP, RT_OK;
     if (!strcmp(argv[1], "--version")) return *todo = RT_DO_VERSION, RT_OK;

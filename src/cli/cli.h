@@ -5,6 +5,7 @@
 #include "../base/log.h"
 #include "../base/status.h"
 #include "../config/config.h"
+#include "../data/join.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,13 +29,16 @@ typedef struct rt_cli {
     const char *config, *checkpoint, *data, *output, *format, *from, *to, *check, *vocab, *file /* verify's argument */;
     bool dry_run, json, logits, cased, defaults, tune, force;
     int64_t max_length, seed, users;
+    const char *on_bad_row;
+    int64_t history, negatives, memory;
+    rt_join_options join; /* the strings alone; rt_cmd_join fills in the rest */
 } rt_cli;
 
 typedef rt_status (*rt_command)(rt_cli *cli);
 rt_status rt_cmd_train(rt_cli *cli), rt_cmd_eval(rt_cli *cli), rt_cmd_predict(rt_cli *cli);
 rt_status rt_cmd_convert(rt_cli *cli), rt_cmd_export(rt_cli *cli), rt_cmd_tokenize(rt_cli *cli);
 rt_status rt_cmd_example(rt_cli *cli), rt_cmd_verify(rt_cli *cli), rt_cmd_config(rt_cli *cli);
-rt_status rt_cmd_doctor(rt_cli *cli);
+rt_status rt_cmd_doctor(rt_cli *cli), rt_cmd_join(rt_cli *cli);
 
 /* Loads the configuration of this command line: --config, --set, environment; `stored` (may be NULL) is a checkpoint's
  * /config.ini, `stored_name` its name for messages. */

@@ -155,10 +155,10 @@ void rt_help_completion(rt_text *out) {
         "    case $before in\n"
         "    --set) compopt -o nospace; COMPREPLY=($(compgen -S = -W '");
     for (int i = 0; i < k; i++) rt_text_printf(out, "%s%s.%s", i ? " " : "", o[i].section, o[i].key);
-    rt_text_puts(
-        out,
-        "' -- \"$word\")); return ;;\n    --format) COMPREPLY=($(compgen -W 'tsv jsonl' -- \"$word\")); return ;;\n"
-        "    esac\n    if [[ $COMP_CWORD -eq 1 && $word != -* ]]; then\n        COMPREPLY=($(compgen -W '");
+    rt_text_puts(out,
+                 "' -- \"$word\")); return ;;\n    --format) COMPREPLY=($(compgen -W 'tsv jsonl table mind movielens' "
+                 "-- \"$word\")); return ;;\n"
+                 "    esac\n    if [[ $COMP_CWORD -eq 1 && $word != -* ]]; then\n        COMPREPLY=($(compgen -W '");
     for (int i = 0; i < n; i++) rt_text_printf(out, "%s ", c[i].name);
     rt_text_puts(out, "help' -- \"$word\"))\n        return\n    fi\n    case $command in\n");
     for (int i = n - 1; i >= 0; i--) {
