@@ -35,7 +35,7 @@ rt_status rt_convert(const char *hf_folder, const char *h5_path, rt_log *log) {
     rt_text tokenizer = {0};
     tensors t = {0};
     int64_t parameters = 0;
-    RT_GO(rt_source_open(hf_folder, log, &source));
+    RT_GO(rt_source_open_as("--from", hf_folder, log, &source));
     if (rt_source_is_checkpoint(source)) {
         rc = rt_fail(RT_EUSAGE, "%s: already a checkpoint of rectrain; use it as it is, or name a Hugging Face folder",
                      hf_folder);

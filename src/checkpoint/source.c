@@ -20,24 +20,34 @@ struct rt_source {
 
 /* --- what `base` names -------------------------------------------------------------------------------------------- */
 
-static rt_status not_there(const char *base) {
+/* A name that ends in .h5 is no model of the hub: such a file is made here. */
+static rt_status not_there(const char *said, const char *base) {
     const char *name = rt_path_basename(base);
+    size_t n = strlen(base);
+    if (n > 3 && strcmp(base + n - 3, ".h5") == 0) {
+        if (strstr(base, "build/quickstart/"))
+            return rt_fail(RT_ENOINPUT, "%s %s: no such file. Make it: make quickstart", said, base);
+        return rt_fail(RT_ENOINPUT,
+                       "%s %s: no such file. Training leaves best.h5 in the run's folder; of a Hugging Face folder "
+                       "it is made by: rectrain convert --from HF_DIR --to %s",
+                       said, base, base);
+    }
     return rt_fail(RT_ENOINPUT,
-                   "model.base = %s: no such file or folder, nor in the hub's cache. Get it: "
+                   "%s %s: no such file or folder, nor in the hub's cache. Get it: "
                    "tools/fetch_model.sh %s",
-                   base, strchr(base, '/') == strrchr(base, '/') && base[0] != '/' ? base : name);
+                   said, base, strchr(base, '/') == strrchr(base, '/') && base[0] != '/' ? base : name);
 }
 
-static rt_status locate(const char *base, rt_log *log, char **path) {
+static rt_status locate(const char *said, const char *base, rt_log *log, char **path) {
     *path = NULL;
-    if (!*base) return rt_fail(RT_ECONFIG, "model.base is empty; expected a checkpoint, a folder or a model's name");
+    if (!*base) return rt_fail(RT_ECONFIG, "%s is empty; expected a checkpoint, a folder or a model's name", said);
     if (rt_file_exists(base) || rt_is_folder(base)) {
         *path = rt_strdup(base);
         return *path ? RT_OK : rt_fail(RT_ENOMEM, "%s: out of memory", base);
     }
     RT_TRY(rt_hub_find(base, path));
-    if (!*path) return not_there(base);
-    rt_info(log, "model.base = %s: taken from %s", base, *path);
+    if (!*path) return not_there(said, base);
+    rt_info(log, "%s %s: taken from %s", said, base, *path);
     return RT_OK;
 }
 
@@ -132,11 +142,15 @@ done:
 }
 
 rt_status rt_source_open(const char *base, rt_log *log, rt_source **out) {
+    return rt_source_open_as("model.base =", base, log, out);
+}
+
+rt_status rt_source_open_as(const char *said, const char *base, rt_log *log, rt_source **out) {
     rt_status rc;
     rt_source *s = calloc(1, sizeof *s);
     *out = NULL;
     if (!s) return rt_fail(RT_ENOMEM, "%s: out of memory", base);
-    RT_GO(locate(base, log, &s->path));
+    RT_GO(locate(said, base, log, &s->path));
     if (rt_is_folder(s->path))
         RT_GO(open_folder(s, log));
     else

@@ -13,6 +13,8 @@ typedef struct rt_source rt_source;
  * prefix or none, gamma/beta spelling, no pooler, no head, F32 F16 BF16, one file or shards; dropped tensors are logged
  * by name. Other model types, tokenizers or only a pytorch_model.bin: RT_ECONFIG with a sentence. */
 rt_status rt_source_open(const char *base, rt_log *log, rt_source **out);
+/* The same for a name that stands elsewhere: `said` ("--checkpoint", "--from") comes before it in messages. */
+rt_status rt_source_open_as(const char *said, const char *base, rt_log *log, rt_source **out);
 void rt_source_close(rt_source *source);
 const char *rt_source_path(const rt_source *source);    /* what was found */
 bool rt_source_is_checkpoint(const rt_source *source);  /* an .h5 of ours */

@@ -6,7 +6,7 @@ static rt_status export_folder(rt_cli *cli) {
     rt_config *cfg = NULL;
     rt_text name = {0};
     rt_status rc;
-    RT_GO(rt_source_open(cli->checkpoint, cli->log, &source));
+    RT_GO(rt_source_open_as("--checkpoint", cli->checkpoint, cli->log, &source));
     rt_blob ini = rt_source_config_ini(source);
     rt_text_printf(&name, "%s:/config.ini", cli->checkpoint);
     RT_GO(rt_text_status(&name));

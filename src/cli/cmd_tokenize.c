@@ -51,7 +51,7 @@ static rt_status open_tokenizer(rt_cli *cli, tokenizing *t) {
     rt_tokenizer_options options = rt_tokenizer_defaults();
     rt_status rc;
     if (cli->checkpoint) {
-        RT_GO(rt_source_open(cli->checkpoint, cli->log, &source));
+        RT_GO(rt_source_open_as("--checkpoint", cli->checkpoint, cli->log, &source));
         options = *rt_source_tokenizer_options(source);
         rt_blob blob = rt_source_vocab(source), ini = rt_source_config_ini(source);
         rt_text_append(&vocab, blob.bytes ? blob.bytes : "", blob.bytes ? blob.size : 0);

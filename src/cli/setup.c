@@ -55,7 +55,7 @@ static rt_status random_base(rt_setup *s, rt_tokenizer_options *options) {
 }
 
 static rt_status source_base(rt_setup *s, const char *base, rt_tokenizer_options *options) {
-    RT_TRY(rt_source_open(base, s->cli->log, &s->source));
+    RT_TRY(rt_source_open_as(s->cli->checkpoint ? "--checkpoint" : "model.base =", base, s->cli->log, &s->source));
     s->bert = *rt_source_bert(s->source);
     *options = *rt_source_tokenizer_options(s->source);
     rt_blob vocab = rt_source_vocab(s->source);
@@ -309,7 +309,7 @@ rt_data_spec rt_setup_spec(const rt_setup *s, const char *const *files, int n_fi
 rt_status rt_setup_scoring(rt_setup *s, rt_config **cfg) {
     rt_source *source = NULL;
     rt_text name = {0};
-    RT_TRY(rt_source_open(s->cli->checkpoint, s->cli->log, &source));
+    RT_TRY(rt_source_open_as("--checkpoint", s->cli->checkpoint, s->cli->log, &source));
     rt_blob ini = rt_source_config_ini(source);
     rt_text_printf(&name, "%s:/config.ini", s->cli->checkpoint);
     rt_status rc = rt_cli_config(s->cli, ini.bytes, ini.size, name.data, cfg);

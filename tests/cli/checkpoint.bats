@@ -129,3 +129,23 @@ setup() {
     expect 65 example --to none --checkpoint vocab.txt
     [ ! -e none ]
 }
+
+@test "a base that is not there: the message says what named it, and how such a file is made" {
+    local none=(train --quiet --set data.train=shop/train.tsv --set run.name=none)
+    expect 66 "${none[@]}" --set model.base=build/quickstart/none.h5
+    has "$stderr" "model.base = $PWD/build/quickstart/none.h5: no such file. Make it: make quickstart" ||
+        has "$stderr" "model.base = build/quickstart/none.h5: no such file. Make it: make quickstart"
+    expect 66 "${none[@]}" --set model.base=none.h5
+    has "$stderr" "rectrain convert --from HF_DIR --to"
+    lacks "$stderr" fetch_model
+    expect 66 "${none[@]}" --set model.base=bert-none
+    has "$stderr" "tools/fetch_model.sh bert-none"
+    expect 66 convert --from none --to none.h5
+    has "$stderr" "--from none: no such file or folder"
+    for command in "eval --data shop/test.tsv" "predict --data shop/test.tsv" "export --to served" tokenize; do
+        # shellcheck disable=SC2086 # a command and its flags
+        expect 66 $command --checkpoint none.h5 < /dev/null
+        has "$stderr" "--checkpoint none.h5: no such file"
+        lacks "$stderr" model.base
+    done
+}
