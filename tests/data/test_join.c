@@ -133,13 +133,12 @@ static void kept_non_clicks(void **state) {
     (void)state;
     char log[65536] = "user_id\titem_id\ttime\tclick\timp\n", line[64];
     size_t at = strlen(log);
-    int clicks = 0, want = 0;
+    int want = 0;
     write_many_items(40);
     for (int imp = 0; imp < 100; imp++)
         for (int k = 0; k < 20; k++) {
             /* One or two clicks; in every fifth impression none. */
             int click = imp % 5 == 4 ? 0 : k == 3 || (k == 11 && imp % 2);
-            clicks += click;
             at += (size_t)snprintf(line, sizeof line, "u%d\t%d\t%d\t%d\ti%d\n", imp % 7, k + 1, imp, click, imp);
             strcat(log, line);
             if (imp < 80) want += click * 5;
