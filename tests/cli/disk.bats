@@ -3,7 +3,7 @@
 load common
 load train_shop
 
-many=(--config tiny.ini --set train.epochs=12 --set checkpoint.every=3 --set eval.every=20)
+many=(--config tiny.ini --set train.epochs=25 --set checkpoint.every=6 --set eval.every=40)
 
 setup_file() {
     unset_variables

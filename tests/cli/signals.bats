@@ -65,7 +65,7 @@ ends() {
 
 @test "before the first step: 75" {
     # the first handler stands before anything is read, so a signal waits for the first border
-    begin --set run.name=before
+    begin --set run.name=before --set train.epochs=600
     until_true said "^configuration"
     kill -USR2 "$pid"
     status=0
@@ -119,7 +119,7 @@ ends() {
 }
 
 @test "checkpoint.on_usr1 = save: saves at the next step and goes on to the end" {
-    begin --set run.name=usr1 --set train.epochs=60 --set checkpoint.on_usr1=save --set checkpoint.every=0
+    begin --set run.name=usr1 --set train.epochs=200 --set data.dev= --set data.test= --set checkpoint.on_usr1=save --set checkpoint.every=0
     until_true metrics_has usr1 '"event": "train"'
     kill -USR1 "$pid"
     until_true test -e runs/usr1/last.h5
@@ -135,7 +135,8 @@ ends() {
     kill -HUP "$pid"
     ends 75
     said "stopped by a signal"
-    nohup "$PROGRAM" --config tiny.ini --set run.name=nohup --set train.epochs=30 > run.out 2> run.err 3>&- < /dev/null &
+    nohup "$PROGRAM" --config tiny.ini --set run.name=nohup --set train.epochs=200 --set data.dev= \
+        --set data.test= > run.out 2> run.err 3>&- < /dev/null &
     pid=$!
     until_true metrics_has nohup '"event": "train"'
     kill -HUP "$pid"
