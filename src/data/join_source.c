@@ -69,7 +69,9 @@ rt_status rt_join_bad_row(rt_joining *j, rt_status rc) {
     if (!j->o->skip_bad_rows) {
         char text[RT_ERROR_TEXT];
         memcpy(text, rt_error_get()->text, sizeof text);
-        return rt_fail(RT_EDATA, "%s. --on-bad-row skip counts such rows and goes on", text);
+        size_t n = strlen(text);
+        return rt_fail(RT_EDATA, "%s%s --on-bad-row skip counts such rows and goes on", text,
+                       n > 0 && strchr("?.!", text[n - 1]) ? "" : ".");
     }
     if (j->warned++ < SHOWN) rt_warn(j->log, "skipped: %s", rt_error_get()->text);
     j->s->bad_rows++;
