@@ -297,6 +297,7 @@ rt_data_spec rt_setup_spec(const rt_setup *s, const char *const *files, int n_fi
                           .time = cfg->data.time,
                           .labels = s->labels,
                           .n_labels = s->n_labels,
+                          .group_by_default = !rt_config_is_set(cfg, "data.group"),
                           .need_label = need_label,
                           .encode = {.max_length = cfg->data.max_length,
                                      .truncation = truncations[cfg->data.truncation],

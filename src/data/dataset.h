@@ -15,6 +15,7 @@ typedef struct {
     const char *label, *group, *weight, *user, *item, *time;
     const char *const *labels; /* names in order of the values 0, 1, ... */
     int n_labels;              /* 1: one label, values 0 and 1 */
+    bool group_by_default;     /* nobody named the group column: a file without it is no surprise, and no warning */
     bool need_label;           /* false for predict */
     rt_encode_options encode;
     bool skip_bad_rows;       /* on_bad_row = skip */

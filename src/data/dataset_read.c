@@ -68,7 +68,7 @@ void rt_warn_dropped(const rt_data_spec *spec, uint32_t dropped, rt_log *log) {
     const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
     rt_data_columns(spec, names, keys);
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++)
-        if (dropped >> i & 1)
+        if (dropped >> i & 1 && !(spec->group_by_default && names[i] == spec->group))
             rt_warn(log, "%s: no column \"%s\" (%s)%s; going on without it", spec->files[0], names[i], keys[i],
                     spec->n_files > 1 ? " there, or in a file after it" : "");
 }
