@@ -81,7 +81,8 @@ static void rt_text_number(rt_text *text, char *number) {
     rt_text_puts(text, number);
 }
 
-/* %g writes 10 as 1e+01, because one digit is enough to read it back; whole numbers are easier on the eye as they are. */
+/* %g writes 10 as 1e+01, because one digit is enough to read it back; whole numbers are easier on the eye as they are.
+ */
 static bool is_plain_whole(double value) {
     return fabs(value) < 1e15 && value == floor(value);
 }
