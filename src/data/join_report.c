@@ -22,6 +22,19 @@ static void put_splits(const rt_join_summary *s, rt_text *out) {
     }
 }
 
+/* "train 2019-11-09 00:00:19 to 2019-11-13 23:59:58; dev ..." */
+static void put_times(const rt_join_summary *s, rt_text *out) {
+    bool any = false;
+    for (int i = 0; i < RT_SPLITS; i++) {
+        const rt_join_counts *c = &s->split[i];
+        if (c->rows == 0) continue;
+        rt_text_printf(out, "%s%s %s to %s", any ? "; " : "  times: ", rt_join_split_name((rt_join_split)i), c->first,
+                       c->last);
+        any = true;
+    }
+    if (any) rt_text_puts(out, "\n");
+}
+
 static void put_shared(const rt_join_summary *s, rt_text *out) {
     rt_text_printf(out, "  %-18s %9s %9s %9s %9s\n", "shared by", "users", "items", "titles", "pairs");
     for (int i = 0; i < 3; i++)
@@ -85,6 +98,7 @@ void rt_join_summary_text(const rt_join_summary *s, rt_text *out) {
     if (s->has_time && s->test_from[0]) rt_text_printf(out, "; test from %s", s->test_from);
     rt_text_puts(out, "\n");
     put_splits(s, out);
+    if (s->has_time) put_times(s, out);
     put_shared(s, out);
     put_negatives(s, out);
     if (s->has_user && s->has_time)
