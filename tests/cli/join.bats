@@ -21,7 +21,7 @@ setup() {
     has "$output" "train and dev"
     has "$output" "pairs of texts with both labels"
     has "$output" "negatives: all rows of the log"
-    [ "$(ls pairs | tr '\n' ' ')" = "dev.tsv items.tsv summary.json test.tsv train.tsv " ]
+    [ "$(echo pairs/*)" = "pairs/dev.tsv pairs/items.tsv pairs/summary.json pairs/test.tsv pairs/train.tsv" ]
     [ "$(head -1 pairs/train.tsv)" = "$(printf 'impression_id\tuser_id\titem_id\ttime\thistory\ttitle\tcategory\tclick\tnew_item\tcold_user')" ]
     [ $(($(cat pairs/{train,dev,test}.tsv | wc -l) - 3)) -eq 60 ]
     rows=$(($(wc -l < pairs/train.tsv) - 1))
@@ -41,9 +41,9 @@ setup() {
 @test "the same seed, the same bytes; a log of clicks alone needs --negatives" {
     {
         printf 'user_id\titem_id\ttime\n'
-        for i in $(seq 60); do printf 'u%d\t%d\t%d\n' $((i % 4)) $((i * i % 47)) $i; done
+        for i in $(seq 60); do printf 'u%d\t%d\t%d\n' $((i % 4)) $((i * i % 47)) "$i"; done
     } > plays.tsv
-    for i in $(seq 0 46); do printf '%d\tSong %d\tkind\n' $i $i; done > songs && sed -i -e '2,$d' items.tsv && cat songs >> items.tsv
+    for i in $(seq 0 46); do printf '%d\tSong %d\tkind\n' "$i" "$i"; done > songs && sed -i -e '2,$d' items.tsv && cat songs >> items.tsv
     for seed in 1 1 2; do
         "$PROGRAM" join --items items.tsv --events plays.tsv --out "p$((++n))" --negatives 1 --seed $seed > said
     done
