@@ -16,8 +16,8 @@ extern "C" {
 #include <rectrain/kernels.h>
 }
 
-/* Shared memory: RT_SHARED(float, sums, 32) declares 32 floats for the block; RT_SHARED_DYNAMIC(float, tile) is what the
- * launch gave, from its first byte. Both are aligned to 16 bytes. */
+/* Shared memory: RT_SHARED(float, sums, 32) declares 32 floats for the block; RT_SHARED_DYNAMIC(float, tile) is what
+ * the launch gave, from its first byte. Both are aligned to 16 bytes. */
 #define RT_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #define RT_SHARED_DYNAMIC(type, name)                                                                                  \
     extern __shared__ __align__(16) unsigned char rt_dynamic_shared[];                                                 \

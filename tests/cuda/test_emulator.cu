@@ -64,7 +64,8 @@ static void missing_barrier_is_caught(void **) {
         assert_int_equal(cuemu_last_launch().barriers, 1);
         /* Within one warp too, where hardware of old would have got away with it. */
         rt_status status = rt_launch((reverse<false>), dim3(1), dim3(64), 0, nullptr, data.p);
-        assert_non_null(std::strstr(rt_error_get()->text, "test_emulator.cu: kernel (reverse<false>), block (0, 0, 0)"));
+        assert_non_null(
+            std::strstr(rt_error_get()->text, "test_emulator.cu: kernel (reverse<false>), block (0, 0, 0)"));
         says(status, "race: thread");
     }
 }

@@ -310,7 +310,8 @@ void prepare(machine &m) {
 std::string name_of(const char *text) {
     int depth = 0;
     const char *end = text;
-    for (; *end && !(*end == ',' && depth == 0); end++) depth += (*end == '<' || *end == '(') - (*end == '>' || *end == ')');
+    for (; *end && !(*end == ',' && depth == 0); end++)
+        depth += (*end == '<' || *end == '(') - (*end == '>' || *end == ')');
     return std::string(text, end);
 }
 
@@ -407,7 +408,8 @@ void touch(const void *address, size_t bytes, bool write, site where) {
         shared_block &b = entry.second;
         if (p < b.data || p >= b.data + b.bytes) continue;
         size_t first = (size_t)(p - b.data);
-        if (first + bytes > b.bytes) fail(where, "%zu bytes at byte %zu of %zu of shared memory", bytes, first, b.bytes);
+        if (first + bytes > b.bytes)
+            fail(where, "%zu bytes at byte %zu of %zu of shared memory", bytes, first, b.bytes);
         access now;
         now.phase = m.phase + 1, now.warp_phase = m.warps[f->index / 32].phase, now.thread = f->index;
         for (size_t w = first / 4; w <= (first + bytes - 1) / 4; w++) {

@@ -32,7 +32,9 @@ struct site {
 };
 #define CUEMU_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 #define CUEMU_THERE                                                                                                    \
-    cuemu::site { file, line }
+    cuemu::site {                                                                                                      \
+        file, line                                                                                                     \
+    }
 
 /* Set before a fiber runs, so a kernel reads them like the built-in variables. */
 extern dim3 thread_index, block_index, block_size, grid_size;
@@ -47,7 +49,8 @@ typedef void (*combine_function)(const void *const in[32], void *const out[32], 
 void meet(const char *what, uint32_t mask, combine_function combine, const void *in, void *out, site where,
           bool orders = false);
 
-/* Shared memory. `key` names the declaration; every thread of a block gets the same memory, NaN when the block begins. */
+/* Shared memory. `key` names the declaration; every thread of a block gets the same memory, NaN when the block begins.
+ */
 void *shared_static(const void *key, size_t bytes, site where);
 void *shared_dynamic(size_t *bytes);
 /* One access to shared memory, for the race detector. */
@@ -78,7 +81,7 @@ template <typename T> class element {
         return *this;
     }
     element &operator=(const element &other) { return *this = (T)other; }
-    element &operator+=(T value) { return *this = (T)*this + value; }
+    element &operator+=(T value) { return *this = (T) * this + value; }
     T *operator&() const { return at; }
 };
 
@@ -90,8 +93,7 @@ template <typename T> class shared_array {
   public:
     shared_array(T *first_, size_t count_, site declared_) : first(first_), count(count_), declared(declared_) {}
     element<T> operator[](long long i) const {
-        if (i < 0 || (size_t)i >= count)
-            fail(declared, "index %lld of a shared array of %zu elements", i, count);
+        if (i < 0 || (size_t)i >= count) fail(declared, "index %lld of a shared array of %zu elements", i, count);
         return element<T>(first + i, declared);
     }
 };

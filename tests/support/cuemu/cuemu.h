@@ -14,10 +14,10 @@
  * global memory between blocks (shuffled orders may show them), weak memory order, time. */
 #ifndef RT_CUEMU_H
 #define RT_CUEMU_H
-#include <rectrain/kernels.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
+#include <rectrain/kernels.h>
 
 /* The order of blocks, warps and lanes in the launches that follow. */
 void cuemu_seed(uint64_t seed);

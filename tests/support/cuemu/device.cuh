@@ -7,7 +7,7 @@
 #define RT_SHARED(type, name, count)                                                                                   \
     static const char name##_key = 0;                                                                                  \
     const cuemu::shared_array<type> name(                                                                              \
-        (type *)cuemu::shared_static(&name##_key, sizeof(type) * (count), {__FILE__, __LINE__}), (count),               \
+        (type *)cuemu::shared_static(&name##_key, sizeof(type) * (count), {__FILE__, __LINE__}), (count),              \
         {__FILE__, __LINE__})
 #define RT_SHARED_DYNAMIC(type, name)                                                                                  \
     size_t name##_bytes;                                                                                               \
@@ -92,13 +92,11 @@ static inline int __any_sync(uint32_t mask, int predicate, CUEMU_SITE) {
 static inline int __all_sync(uint32_t mask, int predicate, CUEMU_SITE) {
     return __ballot_sync(mask, predicate, file, line) == mask;
 }
-template <typename T>
-static inline T __shfl_sync(uint32_t mask, T value, int from, int width = 32, CUEMU_SITE) {
+template <typename T> static inline T __shfl_sync(uint32_t mask, T value, int from, int width = 32, CUEMU_SITE) {
     int first = cuemu::lane() / width * width;
     return cuemu::shuffled("__shfl_sync", mask, value, first + (from & (width - 1)), CUEMU_THERE);
 }
-template <typename T>
-static inline T __shfl_xor_sync(uint32_t mask, T value, int lanes, int width = 32, CUEMU_SITE) {
+template <typename T> static inline T __shfl_xor_sync(uint32_t mask, T value, int lanes, int width = 32, CUEMU_SITE) {
     int mine = cuemu::lane(), from = mine ^ lanes;
     return cuemu::shuffled("__shfl_xor_sync", mask, value, from / width <= mine / width ? from : mine, CUEMU_THERE);
 }
@@ -107,8 +105,7 @@ static inline T __shfl_down_sync(uint32_t mask, T value, unsigned by, int width 
     int mine = cuemu::lane(), from = mine + (int)by;
     return cuemu::shuffled("__shfl_down_sync", mask, value, from / width == mine / width ? from : mine, CUEMU_THERE);
 }
-template <typename T>
-static inline T __shfl_up_sync(uint32_t mask, T value, unsigned by, int width = 32, CUEMU_SITE) {
+template <typename T> static inline T __shfl_up_sync(uint32_t mask, T value, unsigned by, int width = 32, CUEMU_SITE) {
     int mine = cuemu::lane(), from = mine - (int)by;
     return cuemu::shuffled("__shfl_up_sync", mask, value, from >= mine / width * width ? from : mine, CUEMU_THERE);
 }

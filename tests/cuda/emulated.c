@@ -1,0 +1,362 @@
+/* See emulated.h. */
+#define RT_EMULATED_ITSELF
+#include "emulated.h"
+#include "../support/cuemu/cuemu.h"
+#include "launch.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPEN_MAX = 64, BINDINGS = 32 };
+
+typedef struct {
+    rt_backend api; /* first: a rt_backend pointer is a pointer to this */
+    rt_check *c;
+    rt_cuda_launch launch;
+    bool captured;
+    uint64_t seed;
+} emulated;
+
+static emulated *opened[OPEN_MAX];
+
+/* --- one call's arguments ---------------------------------------------------------------------------------------- */
+
+enum { IN = 1, OUT = 2, FINITE = 4, ZERO = 8 }; /* FINITE, ZERO: what the rows beyond must hold afterwards */
+
+typedef struct {
+    void *host, *device;
+    size_t bytes, room;
+    int mode;
+    rt_dtype dtype;
+} binding;
+
+typedef struct {
+    emulated *e;
+    const char *op;
+    binding list[BINDINGS];
+    int count;
+    rt_batch batch; /* on the device */
+    int64_t tokens, rows;
+} call;
+
+/* `n` elements of the host's, room for `room` on the device. Pointers that are one stay one. */
+static void *bind(call *k, const void *host, rt_dtype dtype, int64_t n, int64_t room, int mode) {
+    if (!host) return NULL;
+    binding *b = NULL;
+    for (int i = 0; i < k->count; i++)
+        if (k->list[i].host == host) b = &k->list[i];
+    if (!b) {
+        assert_true(k->count < BINDINGS);
+        b = &k->list[k->count++];
+        *b = (binding){(void *)(uintptr_t)host,
+                       NULL,
+                       (size_t)n * rt_dtype_size(dtype),
+                       (size_t)room * rt_dtype_size(dtype),
+                       0,
+                       dtype};
+        b->device = cuemu_alloc(b->room);
+    }
+    b->mode |= mode;
+    if (mode & IN) memcpy(b->device, host, b->bytes);
+    return b->device;
+}
+
+static void *words(call *k, const void *host, int64_t n, int64_t room) {
+    return bind(k, host, RT_F32, n, room, IN);
+}
+
+static call begin(rt_backend *backend, const char *op, const rt_batch *batch) {
+    call k = {.e = (emulated *)backend, .op = op};
+    cuemu_seed(k.e->seed);
+    if (!batch) return k;
+    k.tokens = batch->n_tokens, k.rows = batch->n_seqs;
+    k.batch = *batch;
+    k.batch.bucket += 64; /* for all seeds: the bucket may change bits, the seed may not */
+    if (k.e->captured) k.batch.n_seqs = batch->capacity;
+    const int64_t tokens = batch->n_tokens, seqs = batch->n_seqs, bucket = k.batch.bucket, room = batch->capacity;
+    k.batch.input_ids = words(&k, batch->input_ids, tokens, bucket);
+    k.batch.positions = words(&k, batch->positions, tokens, bucket);
+    k.batch.types = words(&k, batch->types, tokens, bucket);
+    k.batch.cu_seqlens = words(&k, batch->cu_seqlens, room + 1, room + 1);
+    k.batch.example_id = words(&k, batch->example_id, seqs, room);
+    k.batch.sorted_tokens = words(&k, batch->sorted_tokens, tokens, bucket);
+    /* As the contract has them beyond the batch's rows: 0. */
+    float *scale = words(&k, batch->row_scale, seqs, room);
+    int32_t *labels = words(&k, batch->labels, seqs, room);
+    for (int64_t b = seqs; b < room; b++) {
+        if (scale) scale[b] = 0;
+        if (labels) labels[b] = 0;
+    }
+    k.batch.row_scale = scale, k.batch.labels = labels;
+    return k;
+}
+
+/* [rows, width] of activations: a row a token, or one a sequence. */
+static void *rows_of(call *k, const void *host, rt_rows rows, int64_t width, int mode) {
+    const bool first = rows == RT_ROWS_FIRST;
+    return bind(k, host, k->e->api.act, (first ? k->rows : k->tokens) * width,
+                (first ? k->batch.n_seqs : k->batch.bucket) * width, mode);
+}
+static float *numbers(call *k, const void *host, rt_rows rows, int64_t width, int mode) {
+    const bool first = rows == RT_ROWS_FIRST;
+    return bind(k, host, RT_F32, (first ? k->rows : k->tokens) * width,
+                (first ? k->batch.n_seqs : k->batch.bucket) * width, mode);
+}
+static float *parameter(call *k, const float *host, int64_t n, int mode) {
+    return bind(k, host, RT_F32, n, n, mode);
+}
+static rt_dropout dropout_of(call *k, rt_dropout d) {
+    d.state = bind(k, d.state, RT_F32, sizeof *d.state / 4, sizeof *d.state / 4, IN);
+    return d;
+}
+
+static void check_beyond(const call *k, const binding *b) {
+    const size_t size = rt_dtype_size(b->dtype);
+    for (size_t i = b->bytes / size; i < b->room / size; i++) {
+        const double x = rt_check_get(b->dtype, b->device, i);
+        if ((b->mode & FINITE && !isfinite(x)) || (b->mode & ZERO && !(x == 0)))
+            fail_msg("%s: element %zu beyond the batch's rows is %g (buffer %d)", k->op, i - b->bytes / size, x,
+                     (int)(b - k->list));
+    }
+}
+
+static rt_status end(call *k, rt_status status) {
+    if (status == RT_EINTERNAL) fail_msg("%s: %s", k->op, rt_error_get()->text);
+    rt_check_ok(cuemu_check_guards(k->op), k->op);
+    for (int i = 0; i < k->count; i++) {
+        binding *b = &k->list[i];
+        if (status == RT_OK && b->mode & OUT) {
+            memcpy(b->host, b->device, b->bytes);
+            check_beyond(k, b);
+        }
+        if (status == RT_OK && !(b->mode & OUT) && memcmp(b->host, b->device, b->bytes) != 0)
+            fail_msg("%s: wrote to an input (buffer %d)", k->op, i);
+        cuemu_free(b->device);
+    }
+    return status;
+}
+
+/* --- ops ---------------------------------------------------------------------------------------------------------- */
+
+static rt_status embed_forward(rt_backend *backend, const rt_embed_forward_args *args) {
+    rt_embed_forward_args a = *args;
+    call k = begin(backend, "embed_forward", a.batch);
+    const int64_t n = a.hidden;
+    int32_t words_most = 0, positions = 0, types = 0; /* the tables' sizes are not among the arguments */
+    for (int t = 0; t < a.batch->n_tokens; t++) {
+        if (a.batch->input_ids[t] >= words_most) words_most = a.batch->input_ids[t] + 1;
+        if (a.batch->positions[t] >= positions) positions = a.batch->positions[t] + 1;
+        if (a.batch->types[t] >= types) types = a.batch->types[t] + 1;
+    }
+    a.batch = &k.batch, a.dropout = dropout_of(&k, a.dropout);
+    /* A test may give one table three times. */
+    const int64_t most = words_most > positions ? words_most : positions;
+    const bool one = a.word == a.position;
+    a.word = parameter(&k, a.word, (one ? most : words_most) * n, IN);
+    a.position = parameter(&k, a.position, positions * n, IN), a.type = parameter(&k, a.type, types * n, IN);
+    a.gamma = parameter(&k, a.gamma, n, IN), a.beta = parameter(&k, a.beta, n, IN);
+    a.y = rows_of(&k, a.y, RT_ROWS_TOKENS, n, OUT | FINITE);
+    a.mean = numbers(&k, a.mean, RT_ROWS_TOKENS, 1, OUT | FINITE);
+    a.rstd = numbers(&k, a.rstd, RT_ROWS_TOKENS, 1, OUT | FINITE);
+    return end(&k, rt_cuda_embed_forward_launch(&k.e->launch, &a));
+}
+
+static rt_status embed_backward(rt_backend *backend, const rt_embed_backward_args *args) {
+    rt_embed_backward_args a = *args;
+    call k = begin(backend, "embed_backward", a.batch);
+    const int64_t n = a.hidden;
+    const int sum = OUT | (a.accumulate ? IN : 0);
+    a.batch = &k.batch, a.dropout = dropout_of(&k, a.dropout);
+    a.word = parameter(&k, a.word, a.vocab * n, IN), a.type = parameter(&k, a.type, a.type_vocab * n, IN);
+    a.position = parameter(&k, a.position, a.max_positions * n, IN), a.gamma = parameter(&k, a.gamma, n, IN);
+    a.mean = numbers(&k, a.mean, RT_ROWS_TOKENS, 1, IN), a.rstd = numbers(&k, a.rstd, RT_ROWS_TOKENS, 1, IN);
+    a.dy = rows_of(&k, a.dy, RT_ROWS_TOKENS, n, IN | OUT | ZERO);
+    a.dword = parameter(&k, a.dword, a.vocab * n, sum), a.dtype = parameter(&k, a.dtype, a.type_vocab * n, sum);
+    a.dposition = parameter(&k, a.dposition, a.max_positions * n, sum);
+    a.dgamma = parameter(&k, a.dgamma, n, sum), a.dbeta = parameter(&k, a.dbeta, n, sum);
+    return end(&k, rt_cuda_embed_backward_launch(&k.e->launch, &a));
+}
+
+static rt_status residual_norm_forward(rt_backend *backend, const rt_residual_norm_forward_args *args) {
+    rt_residual_norm_forward_args a = *args;
+    call k = begin(backend, "residual_norm_forward", a.batch);
+    const int64_t n = a.hidden;
+    a.batch = &k.batch, a.dropout = dropout_of(&k, a.dropout);
+    a.bias = parameter(&k, a.bias, n, IN);
+    a.gamma = parameter(&k, a.gamma, n, IN), a.beta = parameter(&k, a.beta, n, IN);
+    a.x = rows_of(&k, a.x, a.rows, n, IN | OUT | FINITE);
+    a.residual = rows_of(&k, a.residual, a.rows, n, IN);
+    a.y = rows_of(&k, a.y, a.rows, n, OUT | FINITE);
+    a.mean = numbers(&k, a.mean, a.rows, 1, OUT | FINITE), a.rstd = numbers(&k, a.rstd, a.rows, 1, OUT | FINITE);
+    return end(&k, rt_cuda_residual_norm_forward_launch(&k.e->launch, &a));
+}
+
+static rt_status residual_norm_backward(rt_backend *backend, const rt_residual_norm_backward_args *args) {
+    rt_residual_norm_backward_args a = *args;
+    call k = begin(backend, "residual_norm_backward", a.batch);
+    const int64_t n = a.hidden;
+    const int sum = OUT | (a.accumulate ? IN : 0);
+    a.batch = &k.batch, a.dropout = dropout_of(&k, a.dropout);
+    a.gamma = parameter(&k, a.gamma, n, IN);
+    a.z = rows_of(&k, a.z, a.rows, n, IN), a.dy = rows_of(&k, a.dy, a.rows, n, IN);
+    a.mean = numbers(&k, a.mean, a.rows, 1, IN), a.rstd = numbers(&k, a.rstd, a.rows, 1, IN);
+    a.dresidual = rows_of(&k, a.dresidual, a.rows, n, OUT | ZERO), a.dx = rows_of(&k, a.dx, a.rows, n, OUT | ZERO);
+    a.dbias = parameter(&k, a.dbias, n, sum);
+    a.dgamma = parameter(&k, a.dgamma, n, sum), a.dbeta = parameter(&k, a.dbeta, n, sum);
+    return end(&k, rt_cuda_residual_norm_backward_launch(&k.e->launch, &a));
+}
+
+static rt_status rows_forward(rt_backend *backend, const rt_rows_forward_args *args, bool mean) {
+    rt_rows_forward_args a = *args;
+    call k = begin(backend, mean ? "mean_rows_forward" : "select_rows_forward", a.batch);
+    a.batch = &k.batch;
+    a.x = rows_of(&k, a.x, RT_ROWS_TOKENS, a.hidden, IN);
+    a.y = rows_of(&k, a.y, RT_ROWS_FIRST, a.hidden, OUT | ZERO);
+    return end(&k, mean ? rt_cuda_mean_rows_forward_launch(&k.e->launch, &a)
+                        : rt_cuda_select_rows_forward_launch(&k.e->launch, &a));
+}
+static rt_status rows_backward(rt_backend *backend, const rt_rows_backward_args *args, bool mean) {
+    rt_rows_backward_args a = *args;
+    call k = begin(backend, mean ? "mean_rows_backward" : "select_rows_backward", a.batch);
+    a.batch = &k.batch;
+    a.dy = rows_of(&k, a.dy, RT_ROWS_FIRST, a.hidden, IN);
+    a.dx_add = rows_of(&k, a.dx_add, RT_ROWS_TOKENS, a.hidden, IN);
+    a.dx = rows_of(&k, a.dx, RT_ROWS_TOKENS, a.hidden, OUT | ZERO);
+    return end(&k, mean ? rt_cuda_mean_rows_backward_launch(&k.e->launch, &a)
+                        : rt_cuda_select_rows_backward_launch(&k.e->launch, &a));
+}
+static rt_status select_rows_forward(rt_backend *backend, const rt_rows_forward_args *a) {
+    return rows_forward(backend, a, false);
+}
+static rt_status mean_rows_forward(rt_backend *backend, const rt_rows_forward_args *a) {
+    return rows_forward(backend, a, true);
+}
+static rt_status select_rows_backward(rt_backend *backend, const rt_rows_backward_args *a) {
+    return rows_backward(backend, a, false);
+}
+static rt_status mean_rows_backward(rt_backend *backend, const rt_rows_backward_args *a) {
+    return rows_backward(backend, a, true);
+}
+
+static rt_status dropout(rt_backend *backend, const rt_dropout_args *args) {
+    rt_dropout_args a = *args;
+    call k = begin(backend, "dropout", a.batch);
+    if (k.e->captured) k.batch.n_seqs = args->batch->n_seqs; /* what is beyond is not specified: not even read */
+    a.batch = &k.batch, a.dropout = dropout_of(&k, a.dropout);
+    a.x = rows_of(&k, a.x, RT_ROWS_FIRST, a.hidden, IN), a.y = rows_of(&k, a.y, RT_ROWS_FIRST, a.hidden, OUT);
+    return end(&k, rt_cuda_dropout_launch(&k.e->launch, &a));
+}
+
+static rt_status classify(rt_backend *backend, const rt_classify_args *args) {
+    rt_classify_args a = *args;
+    call k = begin(backend, "classify", a.batch);
+    a.batch = &k.batch;
+    float *logits = numbers(&k, a.logits, RT_ROWS_FIRST, a.labels, IN);
+    for (int64_t i = k.rows * a.labels; i < k.batch.n_seqs * a.labels; i++) logits[i] = (float)(i % 5); /* finite */
+    a.logits = logits;
+    const int results = a.with_labels ? OUT : 0; /* without labels these are left alone */
+    if (!results) a.loss = NULL, a.row_loss = a.dlogits = NULL;
+    a.loss = bind(&k, a.loss, RT_F32, 2, 2, results);
+    a.row_loss = numbers(&k, a.row_loss, RT_ROWS_FIRST, 1, results | FINITE);
+    a.probs = numbers(&k, a.probs, RT_ROWS_FIRST, a.labels, OUT | FINITE);
+    a.dlogits = numbers(&k, a.dlogits, RT_ROWS_FIRST, a.labels, results | ZERO);
+    return end(&k, rt_cuda_classify_launch(&k.e->launch, &a));
+}
+
+static rt_status sum_squares(rt_backend *backend, const rt_sum_squares_args *args) {
+    rt_sum_squares_args a = *args;
+    call k = begin(backend, "sum_squares", NULL);
+    const int64_t n = a.n > 0 ? a.n : 0, blocks = (n + 65535) / 65536;
+    a.x = parameter(&k, a.x, n, IN);
+    a.partials = bind(&k, a.partials, RT_F32, 2 * blocks, 2 * blocks, OUT);
+    a.total = bind(&k, a.total, RT_F32, 2, 2, OUT);
+    return end(&k, rt_cuda_sum_squares_launch(&k.e->launch, &a));
+}
+
+static rt_status adamw(rt_backend *backend, const rt_adamw_args *args) {
+    rt_adamw_args a = *args;
+    call k = begin(backend, "adamw", NULL);
+    int64_t params = 0, trained = 0;
+    for (int i = 0; i < a.n_ranges; i++) {
+        const rt_adam_range *r = &args->ranges[i];
+        if (r->param_off + r->count > params) params = r->param_off + r->count;
+        if (r->train_off + r->count > trained) trained = r->train_off + r->count;
+    }
+    a.params = parameter(&k, a.params, params, IN | OUT), a.grads = parameter(&k, a.grads, trained, IN);
+    a.m = parameter(&k, a.m, trained, IN | OUT), a.v = parameter(&k, a.v, trained, IN | OUT);
+    const int64_t table = a.n_ranges * (int64_t)(sizeof *a.ranges / 4);
+    a.ranges = words(&k, a.ranges, table, table);
+    a.state = bind(&k, a.state, RT_F32, sizeof *a.state / 4, sizeof *a.state / 4, IN | OUT);
+    return end(&k, rt_cuda_adamw_launch(&k.e->launch, &a));
+}
+
+static rt_status convert(rt_backend *backend, void *to, rt_dtype to_dtype, const void *from, rt_dtype from_dtype,
+                         size_t n) {
+    call k = begin(backend, "convert", NULL);
+    const void *source = bind(&k, from, from_dtype, (int64_t)n, (int64_t)n, IN);
+    void *target = bind(&k, to, to_dtype, (int64_t)n, (int64_t)n, OUT);
+    return end(&k, rt_cuda_convert_launch(&k.e->launch, target, to_dtype, source, from_dtype, n));
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static void close_emulated(emulated *e) {
+    cuemu_free(e->launch.workspace);
+    free(e);
+}
+
+rt_check *emulated_open(rt_precision precision, int threads, const rt_dims *dims) {
+    emulated *e = calloc(1, sizeof *e);
+    assert_non_null(e);
+    e->c = rt_check_open(RT_PRECISION_FP32, 1, NULL);
+    e->seed = (uint64_t)threads, e->captured = threads % 2 != 0;
+    e->launch.processors = 1;
+    e->launch.act = precision == RT_PRECISION_BF16 ? RT_BF16 : RT_F32;
+    if (dims) {
+        rt_dims more = *dims;
+        more.max_tokens += 64, more.max_seqs += 2;
+        e->launch.workspace_bytes = rt_cuda_kernel_workspace(&more);
+    }
+    e->launch.workspace = cuemu_alloc(e->launch.workspace_bytes);
+    e->api = (rt_backend){.name = "emulated",
+                          .act = e->launch.act,
+                          .precision = precision,
+                          .convert = convert,
+                          .embed_forward = embed_forward,
+                          .embed_backward = embed_backward,
+                          .residual_norm_forward = residual_norm_forward,
+                          .residual_norm_backward = residual_norm_backward,
+                          .select_rows_forward = select_rows_forward,
+                          .select_rows_backward = select_rows_backward,
+                          .mean_rows_forward = mean_rows_forward,
+                          .mean_rows_backward = mean_rows_backward,
+                          .dropout = dropout,
+                          .classify = classify,
+                          .sum_squares = sum_squares,
+                          .adamw = adamw};
+    for (int i = 0; i < OPEN_MAX; i++)
+        if (!opened[i]) {
+            opened[i] = e;
+            return e->c;
+        }
+    fail_msg("more than %d checks are open", OPEN_MAX);
+    return NULL;
+}
+
+static int place_of(const rt_check *c) {
+    for (int i = 0; i < OPEN_MAX; i++)
+        if (opened[i] && opened[i]->c == c) return i;
+    fail_msg("a check that is not open");
+    return 0;
+}
+
+rt_backend *emulated_backend(rt_check *c) {
+    return &opened[place_of(c)]->api;
+}
+
+void emulated_close(rt_check *c) {
+    const int place = place_of(c);
+    close_emulated(opened[place]);
+    opened[place] = NULL;
+    rt_check_close(c);
+}
