@@ -123,7 +123,8 @@ rt_status rt_join_read_items(rt_joining *j);
 /* Reads the logs; rows go to the first sort there is. */
 rt_status rt_join_read_events(rt_joining *j);
 /* join_mind.c */
-rt_status rt_join_mind_events(rt_joining *j, const char *path, int source);
+/* Impression ids begin at 1 in every file: with `number` > 0 they are written as NUMBER-ID. */
+rt_status rt_join_mind_events(rt_joining *j, const char *path, int source, int number);
 /* join_stages.c */
 void rt_join_pack(rt_text *out, const rt_join_event *e);
 rt_join_event rt_join_unpack(const rt_extsort_record *record);

@@ -12,6 +12,8 @@ typedef struct {
     rt_table *table;
     uint64_t line;
     int labelled; /* of this file: -1 not known yet */
+    int number;   /* of the file, where there are several */
+    rt_text impression;
     uint32_t *history;
 } mind;
 
@@ -102,7 +104,11 @@ static rt_status add_line(rt_joining *j, mind *m, const rt_field *f, int source)
     e.head.n_history = (uint32_t)read_history(j, m, &f[HISTORY]);
     e.history = (const unsigned char *)m->history;
     e.user = f[USER].bytes, e.head.user_size = (uint32_t)f[USER].size;
-    e.impression = f[IMPRESSION].bytes, e.head.impression_size = (uint32_t)f[IMPRESSION].size;
+    rt_text_clear(&m->impression);
+    if (m->number > 0) rt_text_printf(&m->impression, "%d-", m->number);
+    rt_text_append(&m->impression, f[IMPRESSION].bytes, f[IMPRESSION].size);
+    RT_TRY(rt_text_status(&m->impression));
+    e.impression = m->impression.data, e.head.impression_size = (uint32_t)m->impression.size;
     e.head.shown = e.head.time;
     e.head.source = (uint8_t)source;
     e.head.place = m->labelled ? source ? RT_PLACE_TEST : RT_PLACE_CUT : RT_PLACE_PREDICT;
@@ -119,9 +125,9 @@ static rt_status add_line(rt_joining *j, mind *m, const rt_field *f, int source)
     return RT_OK;
 }
 
-rt_status rt_join_mind_events(rt_joining *j, const char *path, int source) {
+rt_status rt_join_mind_events(rt_joining *j, const char *path, int source, int number) {
     static const char *const names[] = {"impression id", "user id", "time", "history", "impressions"};
-    mind m = {.labelled = -1};
+    mind m = {.labelled = -1, .number = number};
     rt_status rc = RT_OK;
     const rt_field *fields;
     j->has_user = j->has_time = j->has_impression = true;
@@ -149,6 +155,7 @@ rt_status rt_join_mind_events(rt_joining *j, const char *path, int source) {
                 path);
 done:
     rt_table_close(m.table);
+    rt_text_free(&m.impression);
     free(m.history);
     return rc;
 }

@@ -381,7 +381,7 @@ rt_status rt_join_read_events(rt_joining *j) {
         files = NULL;
         RT_GO(rt_join_files(list, &files, &n));
         for (int i = 0; i < n; i++, first = false)
-            RT_GO(j->o->format == RT_JOIN_MIND ? rt_join_mind_events(j, files[i], source)
+            RT_GO(j->o->format == RT_JOIN_MIND ? rt_join_mind_events(j, files[i], source, n > 1 ? i + 1 : 0)
                                                : read_events_of(j, files[i], source, first));
     }
     j->s->events = j->events;

@@ -92,15 +92,17 @@ static uint32_t known_by(const rt_join_sampler *s, rt_join_time time) {
 }
 
 int rt_join_sampler_draw(rt_join_sampler *s, rt_join_time time, uint64_t stream, int n, uint32_t *items) {
-    enum { TRIES = 64 };
+    enum { TRIES = 64, LOOK = 4096 };
     uint32_t pool = known_by(s, time);
     rt_rng rng = rt_rng_make(s->seed ^ stream >> 32, 0xFFE3, (uint32_t)stream);
     int drawn = 0;
     for (; drawn < n && pool > 0; drawn++) {
         uint32_t at = rt_rng_below(&rng, pool), item = s->known[at];
         for (int i = 0; i < TRIES && is_excluded(s, item); i++) item = s->known[at = rt_rng_below(&rng, pool)];
-        /* Almost everything is excluded: the next that is not. */
-        for (uint32_t i = 0; i < pool && is_excluded(s, item); i++) item = s->known[at = at + 1 < pool ? at + 1 : 0];
+        /* Almost everything is excluded: the next that is not. A user of everything must not cost a look at everything
+         * for each of his rows, so the search ends, and the row has fewer. */
+        for (uint32_t i = 0; i < pool && i < LOOK && is_excluded(s, item); i++)
+            item = s->known[at = at + 1 < pool ? at + 1 : 0];
         if (is_excluded(s, item)) break;
         s->excluded[item >> 6] |= (uint64_t)1 << (item & 63); /* until all n are there: no item twice */
         items[drawn] = item;

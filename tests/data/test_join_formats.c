@@ -44,6 +44,13 @@ static void mind_as_published(void **state) {
     assert_int_equal(summary.negatives_kept, 2);
     assert_int_equal(summary.negatives_all, 3);
     assert_int_equal(summary.split[RT_SPLIT_DEV].rows, 2); /* all candidates */
+    /* In every file ids begin at 1. */
+    char both[600];
+    snprintf(both, sizeof both, "%s,%s", in_folder("behaviors.tsv"), in_folder("dev.tsv"));
+    o.events = both, o.test_events = NULL, o.negatives = -1, o.split = "2020-01-01";
+    join_ok(&o);
+    assert_non_null(strstr(read_file("out/train.tsv"), "\n1-1\tU2\t"));
+    assert_non_null(strstr(read_file("out/train.tsv"), "\n2-1\tU3\t"));
 }
 
 static void mind_without_labels(void **state) {
@@ -194,6 +201,27 @@ static void what_is_sampled_was_never_clicked(void **state) {
     JOIN_FAILS(&o, RT_EUSAGE, "needs --user");
 }
 
+/* A user of everything: what is left is found where it is near, and no row looks at all items. */
+static void a_user_of_everything(void **state) {
+    (void)state;
+    enum { N = 6000 };
+    char *log = malloc(N * 64);
+    assert_non_null(log);
+    size_t at = (size_t)sprintf(log, "user_id\titem_id\ttime\n");
+    for (int i = 0; i < N; i++) at += (size_t)sprintf(log + at, "%s\t%d\t1\n", i == 17 ? "v" : "u", i);
+    write_many_items(N);
+    write_bytes("log.tsv", log, at);
+    rt_join_options o = options("log.tsv");
+    o.negatives = 2, o.split = "2", o.history = 0;
+    join_ok(&o);
+    const rt_join_counts *c = &summary.split[RT_SPLIT_TRAIN];
+    assert_int_equal(c->clicks, N);
+    assert_int_equal(c->rows + summary.negatives_missing, 3 * N);
+    assert_in_range(summary.negatives_missing, N, 2 * N); /* one item at most was left for u */
+    assert_non_null(strstr(read_file("out/train.tsv"), "\tu\t17\t1\t\tMovie 17\t0\t"));
+    free(log);
+}
+
 /* --- values --------------------------------------------------------------------------------------------------------
  */
 
@@ -302,11 +330,12 @@ static void splits_are_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mind_as_published),  cmocka_unit_test(mind_without_labels),
-        cmocka_unit_test(mind_bad_rows),      cmocka_unit_test(movielens_100k),
-        cmocka_unit_test(movielens_csv),      cmocka_unit_test(what_is_sampled_was_never_clicked),
-        cmocka_unit_test(times_are_read),     cmocka_unit_test(times_order_as_keys),
-        cmocka_unit_test(texts_are_one_line), cmocka_unit_test(splits_are_read),
+        cmocka_unit_test(mind_as_published),    cmocka_unit_test(mind_without_labels),
+        cmocka_unit_test(mind_bad_rows),        cmocka_unit_test(movielens_100k),
+        cmocka_unit_test(movielens_csv),        cmocka_unit_test(what_is_sampled_was_never_clicked),
+        cmocka_unit_test(a_user_of_everything), cmocka_unit_test(times_are_read),
+        cmocka_unit_test(times_order_as_keys),  cmocka_unit_test(texts_are_one_line),
+        cmocka_unit_test(splits_are_read),
     };
     return cmocka_run_group_tests(tests, make_folder, drop_folder);
 }
