@@ -104,9 +104,13 @@ setup() {
     # More rows than between two looks at the signal; the pipe stays open, so the program waits for more.
     { cat log.tsv && yes "$(printf 'u1\t2\t99\t1\ts')" | head -n 10000; } > slow
     kill -TERM $pid
-    yes "$(printf 'u1\t2\t99\t1\ts')" | head -n 10000 > slow || true # it may have left already
+    # It may have left already: then nobody reads, until what is left is taken below.
+    { timeout 20 bash -c 'yes "$1" | head -n 10000 > slow' writer "$(printf 'u1\t2\t99\t1\ts')" || true; } 3>&- &
+    writer=$!
     status=0
     wait $pid || status=$?
+    timeout 5 cat slow > rest || true # what the program did not take
+    wait $writer || true
     [ "$status" -eq 75 ]
     has "$(cat said)" "stopped by SIGTERM; pairs is as it was before"
     [ -z "$(ls -A pairs)" ]
