@@ -14,7 +14,7 @@
 
 enum { SQUARES_BLOCK = 1 << 16, SQUARES_LANES = 16, SQUARES_AHEAD = 32 };
 
-static __global__ void __launch_bounds__(32) block_squares_kernel(const float *x, int64_t n, double *partials) {
+static __global__ void __launch_bounds__(32, 1) block_squares_kernel(const float *x, int64_t n, double *partials) {
     const int64_t block = 2 * (int64_t)blockIdx.x + threadIdx.x / 16, first = block * SQUARES_BLOCK;
     const int lane = (int)threadIdx.x % 16;
     int64_t count = n - first;
@@ -36,7 +36,8 @@ static __global__ void __launch_bounds__(32) block_squares_kernel(const float *x
     if (lane == 0 && count > 0) partials[block] = total;
 }
 
-static __global__ void __launch_bounds__(32) add_squares_kernel(const double *partials, int64_t blocks, double *total) {
+static __global__ void __launch_bounds__(32, 1)
+    add_squares_kernel(const double *partials, int64_t blocks, double *total) {
     double sum = 0;
     for (int64_t first = 0; first < blocks; first += 32) {
         const int64_t at = first + threadIdx.x;
@@ -127,7 +128,7 @@ template <typename ARRAY> static __device__ __forceinline__ void add_up(ARRAY &c
     }
 }
 
-static __global__ void __launch_bounds__(ADAM_THREADS) adamw_kernel(adam_params a) {
+static __global__ void __launch_bounds__(ADAM_THREADS, 1) adamw_kernel(adam_params a) {
     RT_SHARED(int32_t, ends, ADAM_RANGES); /* chunks in the ranges up to and with this one */
     RT_SHARED(float, keeps, ADAM_RANGES);
     RT_SHARED(float, steps, ADAM_RANGES);

@@ -48,7 +48,7 @@ static __device__ double softmax_row(const float *z, int labels, int label, doub
     return smoothing > 0 ? (1 - smoothing) * own + smoothing * mean : own; /* 0 x infinity would be NaN */
 }
 
-static __global__ void __launch_bounds__(256) classify_kernel(classify_params a) {
+static __global__ void __launch_bounds__(256, 1) classify_kernel(classify_params a) {
     RT_SHARED(double, terms, 256);
     double total = 0;
     for (int32_t first = 0; first < a.rows; first += 256) {

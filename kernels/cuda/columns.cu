@@ -62,7 +62,7 @@ struct epilogue_params {
 };
 
 template <typename Z, typename Y, bool WIDE>
-static __global__ void __launch_bounds__(256) epilogue_forward_kernel(epilogue_params a) {
+static __global__ void __launch_bounds__(256, 1) epilogue_forward_kernel(epilogue_params a) {
     const int64_t all = a.rows * a.n, unit = WIDE ? 8 : 1;
     const int64_t i = unit * ((int64_t)blockIdx.x * 256 + threadIdx.x);
     if (i >= all) return;
@@ -130,7 +130,7 @@ struct epilogue_backward_params {
 };
 
 template <typename T, bool WIDE>
-static __global__ void __launch_bounds__(256) epilogue_backward_kernel(epilogue_backward_params a) {
+static __global__ void __launch_bounds__(256, 1) epilogue_backward_kernel(epilogue_backward_params a) {
     const int64_t c = 256 * (int64_t)blockIdx.x + 8 * (int64_t)(threadIdx.x % 32);
     rt_octet sums = rt_zero8();
     for (int64_t row = (int64_t)blockIdx.y * WARPS + threadIdx.x / 32; row < a.rows && c < a.n;
@@ -157,7 +157,7 @@ struct sums_params {
     int64_t rows, n;
 };
 
-template <typename T> static __global__ void __launch_bounds__(256) column_sums_kernel(sums_params a) {
+template <typename T> static __global__ void __launch_bounds__(256, 1) column_sums_kernel(sums_params a) {
     const int64_t c = 256 * (int64_t)blockIdx.x + 8 * (int64_t)(threadIdx.x % 32);
     int64_t rows = a.rows;
     if (a.cu_seqlens) {
@@ -175,7 +175,7 @@ template <typename T> static __global__ void __launch_bounds__(256) column_sums_
     leave_columns(a.partials + (int64_t)blockIdx.y * a.n, a.n, sums);
 }
 
-static __global__ void __launch_bounds__(256) add_partials_kernel(rt_cuda_partials_args a) {
+static __global__ void __launch_bounds__(256, 1) add_partials_kernel(rt_cuda_partials_args a) {
     RT_SHARED(float, parts, 8 * 32);
     const int part = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, output = (int)blockIdx.y;
     const int64_t c = 32 * (int64_t)blockIdx.x + lane;

@@ -5,7 +5,7 @@
 #include "common.cuh"
 
 template <typename TO, typename FROM>
-static __global__ void __launch_bounds__(256) convert_kernel(TO *to, const FROM *from, int64_t n, bool wide) {
+static __global__ void __launch_bounds__(256, 1) convert_kernel(TO *to, const FROM *from, int64_t n, bool wide) {
     const int64_t thread = (int64_t)blockIdx.x * 256 + threadIdx.x;
     if (!wide) {
         if (thread < n) rt_store1(to + thread, rt_load1(from + thread));

@@ -45,7 +45,7 @@ struct embed_forward_params {
 };
 
 template <typename T, int N, int WARPS>
-static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS) embed_forward_kernel(embed_forward_params a) {
+static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS, 1) embed_forward_kernel(embed_forward_params a) {
     enum { ROWS = rt_row_shape<WARPS>::ROWS };
     const int thread = WARPS == 1 ? (int)threadIdx.x % 32 : (int)threadIdx.x, warp = (int)threadIdx.x / 32;
     const int32_t tokens = rt_token_count(a.places);
@@ -101,7 +101,8 @@ struct embed_backward_params {
 };
 
 template <typename T, int N, int WARPS>
-static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS) embed_backward_kernel(embed_backward_params a) {
+static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS, 1)
+    embed_backward_kernel(embed_backward_params a) {
     enum { ROWS = rt_row_shape<WARPS>::ROWS };
     const int thread = WARPS == 1 ? (int)threadIdx.x % 32 : (int)threadIdx.x, warp = (int)threadIdx.x / 32;
     const int32_t tokens = rt_token_count(a.places);
@@ -159,7 +160,7 @@ struct words_params {
     int64_t width;
 };
 
-template <typename T> static __global__ void __launch_bounds__(32) embed_words_kernel(words_params a) {
+template <typename T> static __global__ void __launch_bounds__(32, 1) embed_words_kernel(words_params a) {
     const int64_t first = blockIdx.x, c = 256 * (int64_t)blockIdx.y + 8 * (int64_t)threadIdx.x;
     const int32_t tokens = rt_token_count(a.places);
     if (first >= tokens || c >= a.width) return;
@@ -193,7 +194,7 @@ struct positions_params {
     int64_t width;
 };
 
-template <typename T> static __global__ void __launch_bounds__(32) embed_positions_kernel(positions_params a) {
+template <typename T> static __global__ void __launch_bounds__(32, 1) embed_positions_kernel(positions_params a) {
     const int64_t position = blockIdx.x, c = 256 * (int64_t)blockIdx.y + 8 * (int64_t)threadIdx.x;
     if (c >= a.width) return;
     float *to = a.table + position * a.width + c;

@@ -10,8 +10,8 @@
  *
  * Errors: RT_ESHAPE for arguments that break the contract (with a sentence), RT_EINTERNAL for a launch that failed.
  * What only the device knows (token ids, labels) is not checked; a label that is none makes the loss NaN. */
-#ifndef RT_CUDA_LAUNCH_H
-#define RT_CUDA_LAUNCH_H
+#ifndef RT_KERNELS_LAUNCH_H
+#define RT_KERNELS_LAUNCH_H
 #ifdef __cplusplus
 extern "C" {
 #endif

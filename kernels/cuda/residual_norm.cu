@@ -31,7 +31,7 @@ struct norm_forward_params {
 };
 
 template <typename T, int N, int WARPS>
-static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS)
+static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS, 1)
     residual_norm_forward_kernel(norm_forward_params a) {
     enum { ROWS = rt_row_shape<WARPS>::ROWS };
     const int thread = WARPS == 1 ? (int)threadIdx.x % 32 : (int)threadIdx.x, warp = (int)threadIdx.x / 32;
@@ -97,7 +97,7 @@ struct norm_backward_params {
 };
 
 template <typename T, int N, int WARPS>
-static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS)
+static __global__ void __launch_bounds__(rt_row_shape<WARPS>::THREADS, 1)
     residual_norm_backward_kernel(norm_backward_params a) {
     enum { ROWS = rt_row_shape<WARPS>::ROWS };
     const int thread = WARPS == 1 ? (int)threadIdx.x % 32 : (int)threadIdx.x, warp = (int)threadIdx.x / 32;

@@ -17,7 +17,7 @@ struct rows_params {
     bool mean;
 };
 
-template <typename T> static __global__ void __launch_bounds__(128) select_rows_kernel(rows_params a) {
+template <typename T> static __global__ void __launch_bounds__(128, 1) select_rows_kernel(rows_params a) {
     const int64_t b = 4 * (int64_t)blockIdx.x + threadIdx.x / 32;
     if (b >= a.rows) return;
     const int64_t first = a.places.cu_seqlens[b];
@@ -26,7 +26,7 @@ template <typename T> static __global__ void __launch_bounds__(128) select_rows_
         rt_store8((T *)a.y + b * a.width + c, empty ? rt_zero8() : rt_load8((const T *)a.x + first * a.width + c));
 }
 
-template <typename T> static __global__ void __launch_bounds__(32) mean_rows_kernel(rows_params a) {
+template <typename T> static __global__ void __launch_bounds__(32, 1) mean_rows_kernel(rows_params a) {
     enum { AHEAD = 4 };
     const int64_t b = blockIdx.x, c = 256 * (int64_t)blockIdx.y + 8 * (int64_t)threadIdx.x;
     const int64_t first = a.places.cu_seqlens[b], end = a.places.cu_seqlens[b + 1];
@@ -48,7 +48,7 @@ template <typename T> static __global__ void __launch_bounds__(32) mean_rows_ker
     rt_store8((T *)a.y + b * a.width + c, sum);
 }
 
-template <typename T> static __global__ void __launch_bounds__(128) scatter_rows_kernel(rows_params a) {
+template <typename T> static __global__ void __launch_bounds__(128, 1) scatter_rows_kernel(rows_params a) {
     const int64_t row = 4 * (int64_t)blockIdx.x + threadIdx.x / 32;
     if (row >= a.rows) return;
     const bool lives = row < rt_token_count(a.places);
@@ -67,7 +67,7 @@ template <typename T> static __global__ void __launch_bounds__(128) scatter_rows
     }
 }
 
-template <typename T> static __global__ void __launch_bounds__(128) dropout_kernel(rows_params a) {
+template <typename T> static __global__ void __launch_bounds__(128, 1) dropout_kernel(rows_params a) {
     const int64_t b = 4 * (int64_t)blockIdx.x + threadIdx.x / 32;
     const rt_mask mask = rt_mask_begin(a.mask);
     if (b >= a.rows) return;
