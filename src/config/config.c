@@ -254,6 +254,13 @@ static rt_status name_the_run(rt_config *cfg) {
     return cfg->run.name ? RT_OK : rt_fail(RT_ENOMEM, "run.name: out of memory");
 }
 
+/* The two texts' defaults belong together: whoever names the first alone has single texts. */
+static void settle_texts(rt_config *cfg) {
+    if (!rt_config_is_set(cfg, "data.text_a") || rt_config_is_set(cfg, "data.text_b")) return;
+    free(cfg->data.text_b);
+    cfg->data.text_b = NULL;
+}
+
 static rt_status expand_files(rt_config *cfg) {
     rt_config_list *lists[] = {&cfg->data.train, &cfg->data.dev, &cfg->data.test};
     const char *const names[] = {"data.train", "data.dev", "data.test"};
@@ -277,6 +284,7 @@ rt_status rt_config_load(const rt_config_request *q, rt_log *log, rt_config **ou
     if (q->path) RT_GO(apply_file(cfg, q, log));
     RT_GO(apply_environment(cfg, q->environment, log));
     for (int i = 0; i < q->n_sets; i++) RT_GO(apply_set(cfg, q->sets[i]));
+    settle_texts(cfg);
     RT_GO(name_the_run(cfg));
     RT_GO(rt_config_check(cfg));
     RT_GO(expand_files(cfg));

@@ -94,6 +94,26 @@ static void flags_beat_environment_beats_file_beats_stored(void **state) {
     rt_config_free(cfg);
 }
 
+static void the_first_text_alone_means_single_texts(void **state) {
+    (void)state;
+    rt_config *single = load_with(NULL, SETS("data.text_a=title"), NULL);
+    rt_config *pair = load_with(NULL, SETS("data.text_a=title", "data.text_b=text_b"), NULL);
+    assert_null(single->data.text_b);
+    assert_string_equal(pair->data.text_b, "text_b");
+    /* as a checkpoint stores it, too */
+    rt_text stored = {0};
+    rt_config *again = NULL;
+    rt_config_write_options options = {.classes = RT_CLASS_MEANING | RT_CLASS_COLUMNS};
+    assert_int_equal(rt_config_write(single, &options, &stored), RT_OK);
+    assert_int_equal(rt_config_from_ini_bytes(stored.data, stored.size, "stored", &again), RT_OK);
+    assert_string_equal(again->data.text_a, "title");
+    assert_null(again->data.text_b);
+    rt_text_free(&stored);
+    rt_config_free(again);
+    rt_config_free(pair);
+    rt_config_free(single);
+}
+
 static void a_written_configuration_reads_back_to_itself(void **state) {
     (void)state;
     rt_config *a = load_with(
@@ -402,6 +422,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_the_seed_recipe),
         cmocka_unit_test(flags_beat_environment_beats_file_beats_stored),
+        cmocka_unit_test(the_first_text_alone_means_single_texts),
         cmocka_unit_test(a_written_configuration_reads_back_to_itself),
         cmocka_unit_test(every_option_stands_in_the_reference_file),
         cmocka_unit_test(globs_become_sorted_files),
