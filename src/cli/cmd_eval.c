@@ -22,9 +22,11 @@ static rt_status print_metrics(rt_cli *cli, const rt_metrics *m) {
 
 static rt_status evaluate(rt_setup *s, const rt_dataset *ds) {
     rt_metrics m = {0};
-    rt_status rc = rt_cli_score(s, ds, NULL, NULL, &m);
+    rt_data_slices slices = {0};
+    rt_status rc = rt_cli_score(s, ds, NULL, NULL, &slices, &m);
     if (rc == RT_OK) rc = print_metrics(s->cli, &m);
     rt_metrics_free(&m);
+    rt_data_slices_free(&slices);
     return rc;
 }
 

@@ -124,9 +124,10 @@ static void eval_line(void *context, uint32_t done, uint32_t all) {
 }
 
 /* Scores a set; metrics belong to the caller. */
-static rt_status score(rt_run *run, const rt_dataset *ds, const char *split, rt_metrics *metrics) {
+static rt_status score(rt_run *run, const rt_dataset *ds, const char *split, rt_data_slices *slices,
+                       rt_metrics *metrics) {
     rt_eval_progress progress = {run, split};
-    rt_status rc = rt_cli_score(&run->setup, ds, &progress, eval_line, metrics);
+    rt_status rc = rt_cli_score(&run->setup, ds, &progress, eval_line, slices, metrics);
     rt_progress_line_end(run->line);
     return rc;
 }
@@ -162,12 +163,14 @@ static rt_status publish(rt_run *run, const char *split, const rt_metrics *m) {
 rt_status rt_run_eval(void *context, rt_train_state *state, double *metric, bool *higher) {
     rt_run *run = context;
     rt_metrics m = {0};
+    rt_data_slices slices = {0};
     (void)state;
-    rt_status rc = score(run, run->dev, "dev", &m);
+    rt_status rc = score(run, run->dev, "dev", &slices, &m);
     if (rc == RT_OK) rc = publish(run, "dev", &m);
     if (rc == RT_OK && !rt_metric_by_name(&m, run->cfg->eval.metric, metric, higher))
         rc = rt_fail(RT_ECONFIG, "eval.metric = %s: expected one of %s", run->cfg->eval.metric, rt_metric_names());
     rt_metrics_free(&m);
+    rt_data_slices_free(&slices);
     return rc;
 }
 
@@ -184,8 +187,10 @@ rt_status rt_run_test(rt_run *run) {
         RT_TRY(rt_setup_reload(&run->setup, run->folder.best));
     }
     rt_metrics m = {0};
-    rt_status rc = score(run, run->test, "test", &m);
+    rt_data_slices slices = {0};
+    rt_status rc = score(run, run->test, "test", &slices, &m);
     if (rc == RT_OK) rc = publish(run, "test", &m);
     rt_metrics_free(&m);
+    rt_data_slices_free(&slices);
     return rc;
 }

@@ -295,6 +295,8 @@ rt_data_spec rt_setup_spec(const rt_setup *s, const char *const *files, int n_fi
                           .user = cfg->data.user,
                           .item = cfg->data.item,
                           .time = cfg->data.time,
+                          .slices = (const char *const *)cfg->data.slice.items,
+                          .n_slices = need_label ? cfg->data.slice.n : 0,
                           .labels = s->labels,
                           .n_labels = s->n_labels,
                           .group_by_default = !rt_config_is_set(cfg, "data.group"),

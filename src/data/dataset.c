@@ -19,6 +19,9 @@ static rt_status check_spec(const rt_data_spec *spec) {
     if (spec->n_files < 1) return rt_fail(RT_ECONFIG, "no data file is given; a file, a list or a glob is expected");
     if (spec->encode.max_length < 3 || spec->encode.max_length > UINT16_MAX)
         return rt_fail(RT_ECONFIG, "data.max_length = %d: 3 to %d are accepted", spec->encode.max_length, UINT16_MAX);
+    if (spec->n_slices > RT_SLICE_COLUMNS)
+        return rt_fail(RT_ECONFIG, "data.slice names %d columns; at most %d are accepted", spec->n_slices,
+                       RT_SLICE_COLUMNS);
     return RT_OK;
 }
 

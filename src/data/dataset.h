@@ -15,17 +15,24 @@ typedef struct {
     const char *label, *group, *weight, *user, *item, *time;
     const char *const *labels; /* names in order of the values 0, 1, ... */
     int n_labels;              /* 1: one label, values 0 and 1 */
-    bool group_by_default;     /* nobody named the group column: a file without it is no surprise, and no warning */
-    bool need_label;           /* false for predict */
+    const char *const *slices; /* columns whose values are told apart in metrics; at most 16 */
+    int n_slices;
+    bool group_by_default; /* nobody named the group column: a file without it is no surprise, and no warning */
+    bool need_label;       /* false for predict */
     rt_encode_options encode;
     bool skip_bad_rows;       /* on_bad_row = skip */
     int threads;              /* 0: all */
     const char *cache_folder; /* NULL: tokenise in memory, keep nothing */
+    /* Below 1: of the rows of label 0 each is kept with this probability, as (seed, number of the row) decide. 0 is 1:
+     * all are kept. */
+    double negative_keep;
+    uint64_t seed;
+    bool raw_texts; /* equal texts are those of equal bytes, for a check without a vocabulary; else of equal tokens */
 } rt_data_spec;
 
 typedef struct {
     uint64_t rows, bad_rows, tokens /* real, [CLS] and [SEP] counted */, truncated, empty_a, empty_b, special_split,
-        invalid_utf8, unknown;
+        invalid_utf8, unknown, left_out /* rows of label 0, by negative_keep */;
     uint64_t label_counts[2]; /* rows of label 0, and of any other */
     int max_len;
     double mean_len, click_rate; /* share of rows whose label is > 0 */
@@ -65,6 +72,16 @@ typedef struct {
     bool has_users, has_items;
 } rt_data_overlap;
 rt_status rt_dataset_overlap(const rt_dataset *ds, const rt_dataset *other, rt_data_overlap *out);
+/* Rows by the values of data.slice, the most frequent values of each column; a column that the file lacks is none. */
+typedef struct {
+    int n_columns;
+    uint32_t n;       /* slices of all columns */
+    char **names;     /* [n] "column=value", "column=(other)" for all that are not among the 100 most frequent */
+    uint32_t *of_row; /* [n_columns, rows] */
+} rt_data_slices;
+/* RT_ENOMEM. Free it in any case. */
+rt_status rt_dataset_slices(const rt_dataset *ds, rt_data_slices *out);
+void rt_data_slices_free(rt_data_slices *slices);
 /* Groups whose rows all have one class. */
 uint32_t rt_dataset_one_class_groups(const rt_dataset *ds);
 

@@ -67,9 +67,11 @@ static rt_status append_ids(const rt_pipeline *p, rt_chunk *c, int i, const int3
         memcpy(to, ids, (size_t)n * width);
     else
         for (int t = 0; t < n; t++) ((uint16_t *)to)[t] = (uint16_t)ids[t];
-    uint64_t key[2] = {rt_hash64(to, (size_t)n * width), (uint64_t)split};
-    uint64_t hash = rt_hash64(key, sizeof key);
-    c->texts[i] = hash ? hash : 1;
+    if (!p->spec->raw_texts) {
+        uint64_t key[2] = {rt_hash64(to, (size_t)n * width), (uint64_t)split};
+        uint64_t hash = rt_hash64(key, sizeof key);
+        c->texts[i] = hash ? hash : 1;
+    }
     c->lengths[i] = (uint16_t)n;
     c->splits[i] = (uint16_t)split;
     c->n_ids += (size_t)n;
@@ -93,6 +95,11 @@ static rt_status encode_rows(const rt_pipeline *p, rt_chunk *c, rt_encoder *e) {
         bool no_a = p->pairs ? split == 2 : n == 2, no_b = p->pairs && n - split == 1;
         c->empty_a += empty > 0 && no_a;
         c->empty_b += empty > 0 && no_b;
+        if (p->spec->raw_texts) {
+            uint64_t key[2] = {rt_hash64(a, c->in.a_size[i]), b ? rt_hash64(b, c->in.b_size[i]) : 0};
+            uint64_t hash = rt_hash64(key, sizeof key);
+            c->texts[i] = hash ? hash : 1;
+        }
         RT_TRY(append_ids(p, c, i, e->row, n, split));
     }
     return RT_OK;
@@ -152,6 +159,10 @@ static rt_status write_chunk(const rt_pipeline *p, const rt_reader *r, const rt_
     if (has[1]) RT_TRY(rt_cache_write(w, RT_SECTION_WEIGHTS, c->in.weights, n * sizeof *c->in.weights));
     if (has[2]) RT_TRY(rt_cache_write(w, RT_SECTION_USERS, c->in.users, n * sizeof *c->in.users));
     if (has[3]) RT_TRY(rt_cache_write(w, RT_SECTION_ITEMS, c->in.items, n * sizeof *c->in.items));
+    if (has[4]) RT_TRY(rt_cache_write(w, RT_SECTION_TIMES, c->in.times, n * sizeof *c->in.times));
+    if (p->spec->n_slices > 0)
+        RT_TRY(
+            rt_cache_write(w, RT_SECTION_SLICES, c->in.slices, n * (size_t)p->spec->n_slices * sizeof *c->in.slices));
     h->rows += n;
     h->truncated += c->stats.truncated;
     h->special_split += c->stats.special_split;
@@ -269,6 +280,14 @@ rt_status rt_dataset_build(const rt_data_spec *spec, const rt_tokenizer *tok, rt
     h->label_counts[1] = r.label_counts[1];
     h->n_groups = r.groups.n;
     h->one_class_groups = rt_group_map_one_class(&r.groups);
+    h->calendar = r.calendar;
+    h->left_out = r.left_out;
+    h->n_slices = (uint32_t)spec->n_slices;
+    for (int i = 0; i < spec->n_slices; i++) {
+        h->slice_values[i] = r.slices[i].n;
+        if (r.slices[i].n > 0)
+            RT_GO(rt_cache_write(w, RT_SECTION_SLICE_NAMES, r.slices[i].names.data, r.slices[i].names.size));
+    }
 done:
     pthread_mutex_lock(&p.lock);
     p.stop = true;

@@ -1,4 +1,5 @@
 #include "dataset_internal.h"
+#include "slices.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,9 +13,10 @@ enum { SPILL_BUFFER = 1 << 16, COPY_BUFFER = 1 << 20, WINDOW = 8 << 20, WINDOW_R
 /* Up to here all ids are hashed when the cache is opened; beyond, an id that has gone bad reads as [UNK]. */
 #define HASHED_IDS ((uint64_t)512 << 20)
 
-const unsigned char rt_section_width[RT_SECTIONS] = {0, 8, 2, 2, 4, 4, 4, 8, 8, 8};
-const char *const rt_cache_section_name[RT_SECTIONS] = {"ids",     "offsets", "lengths", "splits", "labels",
-                                                        "weights", "groups",  "texts",   "users",  "items"};
+const unsigned char rt_section_width[RT_SECTIONS] = {0, 8, 2, 2, 4, 4, 4, 8, 8, 8, 8, 2, 1};
+const char *const rt_cache_section_name[RT_SECTIONS] = {"ids",     "offsets", "lengths",    "splits", "labels",
+                                                        "weights", "groups",  "texts",      "users",  "items",
+                                                        "times",   "slices",  "slice names"};
 
 static rt_status write_at(int fd, const char *name, const void *bytes, size_t size, uint64_t at) {
     const unsigned char *p = bytes;
@@ -199,12 +201,15 @@ static rt_status wrong(const char *name, const char *what) {
 /* Bounds, sizes and hashes: after this every pointer into the file is safe to follow. */
 static rt_status check_sections(rt_dataset *ds, const char *name) {
     const rt_cache_header *h = &ds->header;
-    if (h->rows > UINT32_MAX || (h->id_bytes != 2 && h->id_bytes != 4)) return wrong(name, "impossible counts");
+    if (h->rows > UINT32_MAX || (h->id_bytes != 2 && h->id_bytes != 4) || h->n_slices > RT_SLICE_COLUMNS)
+        return wrong(name, "impossible counts");
     uint64_t end = RT_CACHE_HEADER;
     for (int k = 0; k < RT_SECTIONS; k++) {
         const rt_section *s = &h->sections[k];
         uint64_t width = rt_section_width[k] ? rt_section_width[k] : h->id_bytes;
         uint64_t n = k == RT_SECTION_IDS ? h->tokens : k == RT_SECTION_OFFSETS ? h->rows + 1 : h->rows;
+        if (k == RT_SECTION_SLICES) n *= h->n_slices;
+        if (k == RT_SECTION_SLICE_NAMES) n = s->bytes;
         bool optional = k >= RT_SECTION_LABELS && k != RT_SECTION_TEXTS;
         char what[96];
         snprintf(what, sizeof what, "section %s lies outside the file", rt_cache_section_name[k]);
@@ -260,6 +265,29 @@ static rt_status check_rows(const rt_dataset *ds, const rt_data_spec *spec, cons
     return RT_OK;
 }
 
+/* Every number has a name, and every name ends. */
+static rt_status check_slices(const rt_dataset *ds, const rt_data_spec *spec, const char *name) {
+    const rt_cache_header *h = &ds->header;
+    const uint16_t *slices = ds->at[RT_SECTION_SLICES];
+    const char *names = ds->at[RT_SECTION_SLICE_NAMES];
+    uint64_t wanted = 0, found = 0;
+    if (h->n_slices != (uint32_t)spec->n_slices || (h->rows > 0 && h->n_slices > 0 && !slices))
+        return wrong(name, "slices do not fit what is asked for");
+    for (uint32_t c = 0; c < h->n_slices; c++) {
+        if (h->slice_values[c] > RT_SLICE_VALUES) return wrong(name, "impossible slices");
+        wanted += h->slice_values[c];
+    }
+    for (uint64_t i = 0; i < h->sections[RT_SECTION_SLICE_NAMES].bytes && names; i++) found += !names[i];
+    if (found != wanted || (names && names[h->sections[RT_SECTION_SLICE_NAMES].bytes - 1]))
+        return wrong(name, "slices whose names do not fit");
+    for (uint64_t r = 0; r < h->rows; r++)
+        for (uint32_t c = 0; c < h->n_slices; c++) {
+            uint16_t v = slices[r * h->n_slices + c];
+            if (v >= h->slice_values[c] && v != RT_SLICE_VALUES) return wrong(name, "impossible slices");
+        }
+    return RT_OK;
+}
+
 static void fill_stats(rt_dataset *ds) {
     const rt_cache_header *h = &ds->header;
     double rows = h->rows ? (double)h->rows : 1;
@@ -272,6 +300,7 @@ static void fill_stats(rt_dataset *ds) {
                                 .special_split = h->special_split,
                                 .invalid_utf8 = h->invalid_utf8,
                                 .unknown = h->unknown,
+                                .left_out = h->left_out,
                                 .label_counts = {h->label_counts[0], h->label_counts[1]},
                                 .max_len = (int)h->max_len,
                                 .mean_len = (double)h->tokens / rows,
@@ -319,6 +348,7 @@ rt_status rt_cache_map(int fd, const char *name, const rt_digest128 *key, const 
     if (rc != RT_OK) goto done;
     RT_GO(check_sections(ds, name));
     RT_GO(check_rows(ds, spec, name));
+    RT_GO(check_slices(ds, spec, name));
     fill_stats(ds);
     *out = ds;
     ds = NULL;

@@ -3,7 +3,11 @@
  *   ids      uint16 (int32 where the vocabulary needs it), all rows end to end    [tokens]
  *   offsets  uint64, row r's ids are offsets[r] .. offsets[r + 1] - 1             [rows + 1]
  *   lengths, splits  uint16      labels  int32     weights  float     groups  uint32      [rows]
- *   texts, users, items  uint64 hashes of the row's tokens and values; users, items: 0 for an empty value   [rows]
+ *   texts, users, items  uint64 hashes of the row's tokens (raw_texts: bytes) and values; users, items: 0 for an empty
+ *            value   [rows]
+ *   times    int64, seconds or the plain number, INT64_MIN for what is no time   [rows]
+ *   slices   uint16, the number of each column's value   [rows, n_slices]
+ *   slice names  "column=value" and a NUL for each value of the first column, then of the second, ...
  *
  * A section that the data set lacks has no bytes. Sections start on 256 bytes. */
 #ifndef RT_DATA_DATASET_INTERNAL_H
@@ -12,7 +16,7 @@
 #include "dataset.h"
 
 #define RT_CACHE_MAGIC "RTTOKENS"
-#define RT_CACHE_VERSION 1
+#define RT_CACHE_VERSION 2
 #define RT_CACHE_HEADER 4096
 #define RT_CACHE_ENDIAN 0x01020304u
 
@@ -27,6 +31,9 @@ typedef enum {
     RT_SECTION_TEXTS,
     RT_SECTION_USERS,
     RT_SECTION_ITEMS,
+    RT_SECTION_TIMES,
+    RT_SECTION_SLICES,
+    RT_SECTION_SLICE_NAMES,
     RT_SECTIONS
 } rt_section_kind;
 
@@ -36,18 +43,20 @@ typedef struct {
 } rt_section;
 
 /* Optional columns: bits of `dropped`, in the order of rt_data_columns. */
-enum { RT_OPTIONAL_COLUMNS = 5 };
+enum { RT_OPTIONAL_COLUMNS = 5 }; /* from that bit on: columns of data.slice */
 
 typedef struct {
     char magic[8];
     uint32_t version, endian;
     rt_digest128 key;
     uint64_t file_bytes, rows, tokens;
-    uint64_t bad_rows, truncated, empty_a, empty_b, special_split, invalid_utf8, unknown, label_counts[2];
+    uint64_t bad_rows, truncated, empty_a, empty_b, special_split, invalid_utf8, unknown, label_counts[2], left_out;
     uint32_t id_bytes; /* 2 or 4 */
     uint32_t max_len, n_groups, one_class_groups;
-    uint32_t dropped; /* optional columns that a file lacks */
-    uint32_t reserved;
+    uint32_t dropped;  /* optional columns that a file lacks */
+    uint32_t calendar; /* times are dates: seconds since 1970 */
+    uint32_t n_slices;
+    uint32_t slice_values[16], reserved;
     rt_section sections[RT_SECTIONS];
     rt_digest128 content; /* of what matters to a run */
     rt_digest128 self;    /* of this header up to here */

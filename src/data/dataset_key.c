@@ -198,6 +198,14 @@ rt_status rt_dataset_key(const rt_data_spec *spec, const rt_tokenizer *tok, rt_p
     const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
     rt_data_columns(spec, names, keys);
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++) rt_digest_string(d, names[i]);
+    rt_digest_u64(d, (uint64_t)spec->n_slices);
+    for (int i = 0; i < spec->n_slices; i++) rt_digest_string(d, spec->slices[i]);
+    bool samples = spec->negative_keep > 0 && spec->negative_keep < 1;
+    uint64_t keep = 0;
+    memcpy(&keep, &spec->negative_keep, sizeof keep);
+    rt_digest_u64(d, samples ? keep : 0);
+    rt_digest_u64(d, samples ? spec->seed : 0);
+    rt_digest_u64(d, spec->raw_texts);
     rt_digest_u64(d, (uint64_t)spec->n_labels);
     for (int k = 0; k < spec->n_labels && spec->labels; k++) rt_digest_string(d, spec->labels[k]);
     rt_digest_u64(d, (uint64_t)spec->encode.max_length);

@@ -1,4 +1,5 @@
 #include "dataset_read.h"
+#include "join_internal.h"
 #include "label.h"
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,10 @@ void rt_warn_dropped(const rt_data_spec *spec, uint32_t dropped, rt_log *log) {
         if (dropped >> i & 1 && !(spec->group_by_default && names[i] == spec->group))
             rt_warn(log, "%s: no column \"%s\" (%s)%s; going on without it", spec->files[0], names[i], keys[i],
                     spec->n_files > 1 ? " there, or in a file after it" : "");
+    for (int i = 0; i < spec->n_slices; i++)
+        if (dropped >> (RT_OPTIONAL_COLUMNS + i) & 1)
+            rt_warn(log, "%s: no column \"%s\" (data.slice)%s; no metrics by it", spec->files[0], spec->slices[i],
+                    spec->n_files > 1 ? " there, or in a file after it" : "");
 }
 
 static rt_status bind(rt_reader *r) {
@@ -84,6 +89,11 @@ static rt_status bind(rt_reader *r) {
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++) {
         r->columns[i] = names[i] && !(r->dropped >> i & 1) ? rt_table_find(r->table, names[i]) : -1;
         if (names[i] && r->columns[i] < 0) r->dropped |= 1u << i;
+    }
+    for (int i = 0; i < spec->n_slices; i++) {
+        unsigned bit = 1u << (RT_OPTIONAL_COLUMNS + i);
+        r->slice_columns[i] = r->dropped & bit ? -1 : rt_table_find(r->table, spec->slices[i]);
+        if (r->slice_columns[i] < 0) r->dropped |= bit;
     }
     return RT_OK;
 }
@@ -133,6 +143,7 @@ void rt_reader_close(rt_reader *r) {
     free(r->groups.hashes);
     free(r->groups.numbers);
     free(r->groups.classes);
+    for (int i = 0; i < RT_SLICE_COLUMNS; i++) rt_slice_map_free(&r->slices[i]);
     *r = (rt_reader){0};
 }
 
@@ -200,6 +211,27 @@ static rt_status append_text(rt_reader *r, const rt_template *t, const rt_field 
     return rt_text_status(&chunk->text);
 }
 
+/* Seconds since 1970, or the plain number; what is neither, or of the other kind than the first, has no place. */
+static int64_t time_of(rt_reader *r, const rt_field *f) {
+    rt_join_time time;
+    bool calendar = false;
+    if (f->missing || !rt_join_time_parse(f->bytes, f->size, &time, &calendar)) return INT64_MIN;
+    if (!r->time_known) r->calendar = calendar;
+    r->time_known = true;
+    return calendar == r->calendar ? time.whole : INT64_MIN;
+}
+
+static rt_status take_slices(rt_reader *r, const rt_field *f, rt_rows_in *chunk, int i) {
+    const int n = r->spec->n_slices;
+    for (int c = 0; c < n; c++) {
+        uint16_t *to = &chunk->slices[i * n + c];
+        *to = RT_SLICE_VALUES;
+        if (r->slice_columns[c] >= 0)
+            RT_TRY(rt_slice_map_find(&r->slices[c], r->spec->slices[c], &f[r->slice_columns[c]], to));
+    }
+    return RT_OK;
+}
+
 static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_rows_in *chunk) {
     const int i = chunk->n;
     const int *c = r->columns;
@@ -231,6 +263,8 @@ static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_row
     const rt_field *item = c[OPTIONAL_ITEM] >= 0 ? &f[c[OPTIONAL_ITEM]] : &none;
     chunk->users[i] = user->size ? hash_field(user) : 0;
     chunk->items[i] = item->size ? hash_field(item) : 0;
+    chunk->times[i] = c[OPTIONAL_TIME] >= 0 ? time_of(r, &f[c[OPTIONAL_TIME]]) : INT64_MIN;
+    RT_TRY(take_slices(r, f, chunk, i));
     if (r->label >= 0) r->label_counts[positive]++;
     r->rows++;
     chunk->n++;

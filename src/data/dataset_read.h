@@ -3,6 +3,7 @@
 #define RT_DATA_DATASET_READ_H
 #include "../base/text.h"
 #include "dataset_internal.h"
+#include "slices.h"
 #include "template.h"
 
 enum { RT_CHUNK_ROWS = 1024, RT_CHUNK_TEXT = 1 << 19 };
@@ -16,6 +17,8 @@ typedef struct {
     float weights[RT_CHUNK_ROWS];
     uint32_t groups[RT_CHUNK_ROWS];
     uint64_t users[RT_CHUNK_ROWS], items[RT_CHUNK_ROWS];
+    int64_t times[RT_CHUNK_ROWS];
+    uint16_t slices[RT_CHUNK_ROWS * RT_SLICE_COLUMNS]; /* [n, spec->n_slices] */
 } rt_rows_in;
 
 /* Group values (by hash) to numbers in order of appearance, and which classes each has seen. */
@@ -35,9 +38,11 @@ typedef struct {
     rt_text scratch;
     int file; /* the one that is open, or the next */
     rt_table *table;
-    int label, columns[RT_OPTIONAL_COLUMNS]; /* -1: none */
+    int label, columns[RT_OPTIONAL_COLUMNS], slice_columns[RT_SLICE_COLUMNS]; /* -1: none */
+    rt_slice_map slices[RT_SLICE_COLUMNS];
     uint32_t dropped;
-    uint64_t rows, bad_rows, label_counts[2];
+    uint64_t rows, bad_rows, label_counts[2], left_out;
+    bool time_known, calendar;
     uint64_t bytes_before, all_bytes; /* of finished files, of all */
     rt_group_map groups;
 } rt_reader;

@@ -63,9 +63,12 @@ static rt_status check_rows(const rt_scored *s) {
             return rt_fail(RT_EINTERNAL, "metrics: row %u has weight %g", i, (double)s->weights[i]);
         if (s->groups && s->groups[i] >= s->n_groups)
             return rt_fail(RT_EINTERNAL, "metrics: row %u has group %u of %u", i, s->groups[i], s->n_groups);
-        if (s->slices && s->slices[i] >= s->n_slices)
-            return rt_fail(RT_EINTERNAL, "metrics: row %u has slice %u of %u", i, s->slices[i], s->n_slices);
     }
+    size_t columns = s->n_slice_columns > 0 ? (size_t)s->n_slice_columns : 1;
+    for (size_t i = 0; s->slices && i < columns * s->n_rows; i++)
+        if (s->slices[i] >= s->n_slices)
+            return rt_fail(RT_EINTERNAL, "metrics: row %u has slice %u of %u", (uint32_t)(i % s->n_rows), s->slices[i],
+                           s->n_slices);
     return RT_OK;
 }
 
@@ -100,12 +103,14 @@ static rt_status measure_slices(const rt_scored *s, const uint32_t *order, const
         rc = rt_fail(RT_ENOMEM, "out of memory: metrics of %u slices", s->n_slices);
         goto done;
     }
-    rt_rank_split(order, s->n_rows, s->slices, s->n_slices, starts, rows);
-    for (uint32_t v = 0; v < s->n_slices; v++) {
-        if (starts[v + 1] == starts[v]) continue; /* a value that this file does not have */
-        struct rt_slice_metrics m = measure_slice(s, rows + starts[v], starts[v + 1] - starts[v], scores, row_loss);
-        m.name = s->slice_names[v];
-        out->slices[out->n_slices++] = m;
+    for (int c = 0; c == 0 || c < s->n_slice_columns; c++) {
+        rt_rank_split(order, s->n_rows, s->slices + (size_t)c * s->n_rows, s->n_slices, starts, rows);
+        for (uint32_t v = 0; v < s->n_slices && out->n_slices < s->n_slices; v++) {
+            if (starts[v + 1] == starts[v]) continue; /* a value that this file, or this column, does not have */
+            struct rt_slice_metrics m = measure_slice(s, rows + starts[v], starts[v + 1] - starts[v], scores, row_loss);
+            m.name = s->slice_names[v];
+            out->slices[out->n_slices++] = m;
+        }
     }
 done:
     free(starts);

@@ -32,7 +32,8 @@ typedef struct {
     const float *weights;   /* [n_rows] or NULL (all 1) */
     const uint32_t *groups; /* [n_rows] or NULL */
     uint32_t n_groups;
-    const uint32_t *slices; /* [n_rows] or NULL */
+    const uint32_t *slices; /* [n_slice_columns, n_rows] or NULL: one slice a row for each column */
+    int n_slice_columns;    /* 0 is 1 */
     const char *const *slice_names;
     uint32_t n_slices;
     const char *const *label_names; /* [K]; K = 1: rows of the report are "0" and "1" */

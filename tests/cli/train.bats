@@ -107,6 +107,16 @@ keys() {
     has "$output" '"no_click": {"precision": '
     expect 0 eval --checkpoint runs/one/best.h5 --data dev.tsv --json
     has "$output" '"report": {"0": {"precision": '
+    # apart by the values of a column, each row in one of them
+    expect 0 eval --checkpoint runs/two/best.h5 --data dev.tsv --json --set data.slice=weight,query
+    for value in 1 2 3; do
+        n=$(awk -F '\t' -v v=$value 'NR > 1 && $5 == v { n++ } END { print n }' dev.tsv)
+        has "$output" "\"weight=$value\": {\"rows\": $n, \"click_rate\": "
+    done
+    has "$output" '"query=q1'
+    expect 0 eval --checkpoint runs/two/best.h5 --data dev.tsv --set data.slice=weight
+    has "$output" '      slice        rows  click rate      AUC  log loss  calibration'
+    has "$output" '    weight=2  '
     # the group is optional, the label is not
     cut -f 2-4 dev.tsv > nogroup.tsv
     expect 0 eval --checkpoint runs/two/best.h5 --data nogroup.tsv --json

@@ -162,7 +162,6 @@ static void training_needs_more(void **state) {
         {"model.base=x.h5", "run.seed=1", "data.train is not set"},
         {"model.init=random", "data.train=x", "needs model.vocab"},
         {"data.negative_keep=0.5", "run.seed=1", "data.negative_keep is not built into this version; leave it at 1"},
-        {"data.slice=a", "run.seed=1", "data.slice is not built"},
         {"train.recompute=yes", "run.seed=1", "train.recompute is not built"},
     };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {

@@ -123,6 +123,10 @@ static void every_part_of_the_key_counts(void **state) {
     DIFFERS(s.time = NULL);
     DIFFERS(s.n_labels = 2; s.labels = two);
     DIFFERS(s.n_labels = 2; s.labels = other);
+    const char *by_user[] = {"u", "i"};
+    DIFFERS(s.slices = by_user; s.n_slices = 1);
+    DIFFERS(s.slices = by_user; s.n_slices = 2);
+    DIFFERS(s.raw_texts = true);
     DIFFERS(s.encode.max_length = 17);
     DIFFERS(s.encode.truncation = RT_TRUNCATE_A);
     DIFFERS(s.encode.truncation = RT_TRUNCATE_B);
@@ -201,7 +205,9 @@ static void is_made_anew(const rt_data_spec *spec, const char *path, const char 
 static void damage_is_found_and_mended(void **state) {
     (void)state;
     const char *files[] = {write_text("t.tsv", text)};
+    const char *by_user[] = {"u"};
     rt_data_spec spec = full_spec(files, fresh_folder());
+    spec.slices = by_user, spec.n_slices = 1;
     open_and_check(&spec, tok, false);
     char path[512], *good;
     size_t size;
@@ -266,7 +272,9 @@ static void seal(char *bytes, rt_cache_header *h) {
 static void a_lie_with_right_checksums_is_found(void **state) {
     (void)state;
     const char *files[] = {write_text("t.tsv", text)};
+    const char *by_user[] = {"u"};
     rt_data_spec spec = full_spec(files, fresh_folder());
+    spec.slices = by_user, spec.n_slices = 1;
     open_and_check(&spec, tok, false);
     char path[512], *good;
     size_t size;
@@ -314,6 +322,13 @@ static void a_lie_with_right_checksums_is_found(void **state) {
     LIE(AT(RT_SECTION_WEIGHTS, uint32_t)[0] = 0xBF800000u, "impossible weights");
     LIE(AT(RT_SECTION_GROUPS, uint32_t)[0] = 1, "impossible groups");
     LIE(AT(RT_SECTION_GROUPS, uint32_t)[2] = 77, "impossible groups");
+    LIE(h.n_slices = 2, "section slices has the wrong size");
+    LIE(h.n_slices = 17, "impossible counts");
+    LIE(h.slice_values[0] = 1, "slices whose names do not fit");
+    LIE(h.slice_values[0] = UINT32_MAX, "impossible slices");
+    LIE(AT(RT_SECTION_SLICES, uint16_t)[1] = 2, "impossible slices");
+    LIE(AT(RT_SECTION_SLICE_NAMES, char)[h.sections[RT_SECTION_SLICE_NAMES].bytes - 1] = 'x', "names do not fit");
+    LIE(h.sections[RT_SECTION_SLICE_NAMES].bytes = 0, "names do not fit");
     /* An id outside the vocabulary reads as [UNK]: no index that leaves the embedding table. */
     memcpy(bad, good, size);
     memcpy(&h, bad, sizeof h);

@@ -379,6 +379,74 @@ static void stdin_is_a_data_set_too(void **state) {
     close(saved);
 }
 
+static void slices_have_the_names_of_their_values(void **state) {
+    (void)state;
+    const char *files[] = {write_text("s.tsv", "a\tb\ty\tc\td\na\ta\t1\tnew\t1\na\ta\t0\told\t\na\ta\t0\told\t1\n")};
+    const char *columns[] = {"c", "missing", "d"};
+    rt_data_spec spec = make_spec(files, 1);
+    spec.slices = columns, spec.n_slices = 3;
+    log_catcher log;
+    catch_log(&log);
+    rt_dataset *ds;
+    rt_data_slices s;
+    assert_int_equal(rt_dataset_open(&spec, tok, log.log, NULL, NULL, &ds), RT_OK);
+    assert_true(log_says(&log, "no column \"missing\" (data.slice)"));
+    assert_int_equal(rt_dataset_slices(ds, &s), RT_OK);
+    assert_int_equal(s.n_columns, 2);
+    assert_int_equal(s.n, 4);
+    const char *names[] = {"c=old", "c=new", "d=1", "d="}; /* the most frequent first */
+    for (int i = 0; i < 4; i++) assert_string_equal(s.names[i], names[i]);
+    const uint32_t of_row[] = {1, 0, 0, 2, 3, 2};
+    assert_memory_equal(s.of_row, of_row, sizeof of_row);
+    rt_data_slices_free(&s);
+    rt_dataset_close(ds);
+    drop_log(&log);
+}
+
+static void rare_values_share_a_slice(void **state) {
+    (void)state;
+    /* Value v of 0 .. 4199 stands once, and every v below 100 once more at the end: those are shown. Beyond 4,096 a
+     * value is not even told apart. */
+    rt_text text = {0};
+    rt_text_puts(&text, "a\tb\ty\tv\n");
+    for (int v = 0; v < 4200; v++) rt_text_printf(&text, "a\tb\t1\t%d\n", v);
+    for (int v = 0; v < 100; v++) rt_text_printf(&text, "a\tb\t1\t%d\n", v);
+    const char *files[] = {write_text("v.tsv", text.data)}, *columns[] = {"v"};
+    rt_data_spec spec = make_spec(files, 1);
+    spec.slices = columns, spec.n_slices = 1;
+    rt_dataset *ds;
+    rt_data_slices s;
+    assert_int_equal(rt_dataset_open(&spec, tok, NULL, NULL, NULL, &ds), RT_OK);
+    assert_int_equal(rt_dataset_slices(ds, &s), RT_OK);
+    assert_int_equal(s.n, 101);
+    assert_string_equal(s.names[99], "v=99");
+    assert_string_equal(s.names[100], "v=(other)");
+    for (uint32_t r = 0; r < 4200; r++) assert_int_equal(s.of_row[r], r < 100 ? r : 100);
+    rt_data_slices_free(&s);
+    rt_dataset_close(ds);
+    rt_text_free(&text);
+}
+
+static void raw_texts_differ_where_tokens_do_not(void **state) {
+    (void)state;
+    const char *one[] = {write_text("one.tsv", "a\tb\ty\nRED\tb\t1\n")},
+               *two[] = {write_text("two.tsv", "a\tb\ty\nred\tb\t1\n")};
+    for (int raw = 0; raw < 2; raw++) {
+        rt_data_spec first = make_spec(one, 1), second = make_spec(two, 1);
+        first.raw_texts = second.raw_texts = raw;
+        rt_dataset *a, *b;
+        rt_data_overlap o;
+        assert_int_equal(rt_dataset_open(&first, tok, NULL, NULL, NULL, &a), RT_OK);
+        assert_int_equal(rt_dataset_open(&second, tok, NULL, NULL, NULL, &b), RT_OK);
+        assert_int_equal(rt_dataset_overlap(a, b, &o), RT_OK);
+        assert_int_equal(o.rows, !raw);
+        assert_int_equal(rt_dataset_overlap(a, a, &o), RT_OK);
+        assert_int_equal(o.rows, 1);
+        rt_dataset_close(a);
+        rt_dataset_close(b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_out_as_they_stand),
@@ -397,6 +465,9 @@ int main(void) {
         cmocka_unit_test(overlap_is_the_same_both_ways_round),
         cmocka_unit_test(a_stop_leaves_nothing),
         cmocka_unit_test(stdin_is_a_data_set_too),
+        cmocka_unit_test(slices_have_the_names_of_their_values),
+        cmocka_unit_test(rare_values_share_a_slice),
+        cmocka_unit_test(raw_texts_differ_where_tokens_do_not),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -305,6 +305,33 @@ static void test_json(void **state) {
     rt_metrics_free(&m);
 }
 
+static void test_slices_of_two_columns(void **state) {
+    (void)state;
+    const float logits[] = {1, -1, 2, 0};
+    const int32_t labels[] = {1, 0, 0, 1};
+    const uint32_t slices[] = {0, 0, 1, 1, /* the second column */ 2, 3, 2, 3};
+    rt_scored s = {.n_rows = 4,
+                   .n_labels = 1,
+                   .logits = logits,
+                   .labels = labels,
+                   .slices = slices,
+                   .n_slice_columns = 2,
+                   .n_slices = 4,
+                   .slice_names = (const char *const[]){"a=x", "a=y", "b=x", "b=y"},
+                   .threshold = NAN};
+    rt_metrics m = compute(&s);
+    assert_int_equal(m.n_slices, 4);
+    const double auc[] = {1, 0, 0, 1}; /* rows 0 1, 2 3, 0 2, 1 3 */
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_string_equal(m.slices[i].name, s.slice_names[i]);
+        assert_int_equal(m.slices[i].rows, 2);
+        assert_true(m.slices[i].auc == auc[i]);
+    }
+    rt_metrics_free(&m);
+    s.n_slices = 3;
+    assert_int_equal(rt_metrics_compute(&s, &m), RT_EINTERNAL);
+}
+
 static void test_text_and_names(void **state) {
     (void)state;
     const float logits[] = {0, 1, 0, -1, 0, 1, 0, 1};
@@ -371,6 +398,7 @@ int main(void) {
         cmocka_unit_test(test_predictions),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_slices_of_two_columns),
         cmocka_unit_test(test_text_and_names),
         cmocka_unit_test(test_no_rows),
     };

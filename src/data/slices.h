@@ -1,0 +1,28 @@
+/* Slices: a small number for each value of a column of data.slice, and its name "column=value".
+ *
+ * The numbers are given in order of first appearance and stand in the token cache, so that no second pass over the file
+ * is needed; which values are common enough to be told apart is decided when the slices are asked for. */
+#ifndef RT_DATA_SLICES_H
+#define RT_DATA_SLICES_H
+#include "../base/text.h"
+#include "dataset.h"
+
+enum {
+    RT_SLICE_COLUMNS = 16,
+    RT_SLICE_VALUES = 4096,     /* that a column tells apart; a later one has this number */
+    RT_SLICE_SHOWN = 100,       /* that metrics tell apart: the most frequent */
+    RT_SLICE_VALUE_BYTES = 120, /* of a value in its name; values that begin alike are one */
+};
+
+/* One column's values while a file is read. Zero-initialise. */
+typedef struct {
+    uint64_t *hashes; /* [2 * RT_SLICE_VALUES], 0: free */
+    uint16_t *numbers;
+    uint32_t n;
+    rt_text names; /* each with its NUL */
+} rt_slice_map;
+
+rt_status rt_slice_map_find(rt_slice_map *map, const char *column, const rt_field *value, uint16_t *number);
+void rt_slice_map_free(rt_slice_map *map);
+
+#endif
