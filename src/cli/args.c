@@ -32,7 +32,9 @@ static const rt_command_row commands[] = {
               "generate-rows | rectrain predict --checkpoint best.h5 --data - --format jsonl"),
      "--checkpoint FILE.h5 --data FILE|- [--output FILE|-] [--format tsv|jsonl] [--logits]",
      "One output row for each input row, in order: row, prediction, p_<label> for each label (a one-label model:\n"
-     "row, score), with --logits the logits, then the columns of data.keep.",
+     "row, score), with --logits the logits, then the columns of data.keep. Where the rows have the column of\n"
+     "data.group the last column is rank: the place of the row in its group, 1 for the highest score. The first row\n"
+     "then comes out when the last was read; --set data.group= writes rows as they are scored, without ranks.",
      NULL},
     {"convert", rt_cmd_convert, "a Hugging Face folder into a rectrain .h5, without loss",
      EXAMPLES("rectrain convert --from bert-base-cased --to bert-base-cased.h5"),

@@ -1,9 +1,12 @@
 /* rectrain predict: scores for the rows of a table, in their order, as TSV or JSON lines. Rows are read, scored and
- * written a window at a time, so the table may be larger than memory. */
+ * written a window at a time, so the table may be larger than memory; where it has data.group's column, lines wait for
+ * their rank among the rows of their group. */
+#include "../base/digest.h"
 #include "../base/file.h"
 #include "../data/template.h"
 #include "../eval/metrics.h"
 #include "../eval/predictor.h"
+#include "predict_rank.h"
 #include "setup.h"
 #include "signals.h"
 #include <errno.h>
@@ -23,6 +26,10 @@ typedef struct {
     int n_keep;
     rt_text kept;      /* their values, one after the other */
     size_t *kept_ends; /* [WINDOW_ROWS * n_keep] */
+    int group;         /* column; -1: none, no rank */
+    uint64_t *groups;  /* [WINDOW_ROWS] hashes */
+    rt_ranks *ranks;
+    char *folder; /* of its temporary files */
     rt_predictor *predictor;
     double *scores;
     int32_t *predictions;
@@ -60,6 +67,23 @@ static rt_status open_table(rt_predict *p) {
     return RT_OK;
 }
 
+/* Temporary files lie beside the output, where there is room for it. */
+static rt_status open_ranks(rt_predict *p) {
+    const char *group = p->setup->cfg->data.group, *folder = getenv("TMPDIR");
+    p->group = group ? rt_table_find(p->table, group) : -1;
+    if (p->group < 0) return RT_OK;
+    p->groups = calloc(WINDOW_ROWS, sizeof *p->groups);
+    if (!p->groups) return rt_fail(RT_ENOMEM, "out of memory to rank");
+    if (!folder || !*folder) folder = "/tmp";
+    const char *slash = p->to_stdout ? NULL : strrchr(p->setup->cli->output, '/');
+    size_t length = slash ? (size_t)(slash - p->setup->cli->output) : 0;
+    p->folder = p->to_stdout ? rt_strdup(folder)
+                : !slash     ? rt_strdup(".")
+                             : rt_strndup(p->setup->cli->output, length ? length : 1);
+    if (!p->folder) return rt_fail(RT_ENOMEM, "out of memory to rank");
+    return rt_ranks_new(p->folder, &p->ranks);
+}
+
 static void header(rt_predict *p) {
     const rt_setup *s = p->setup;
     if (p->jsonl) return;
@@ -69,7 +93,7 @@ static void header(rt_predict *p) {
     for (int k = 0; s->cli->logits && s->n_labels > 1 && k < s->n_labels; k++)
         rt_text_printf(&p->out, "\tlogit_%s", s->labels[k]);
     for (int i = 0; i < p->n_keep; i++) rt_text_printf(&p->out, "\t%s", p->keep_names[i]);
-    rt_text_puts(&p->out, "\n");
+    rt_text_puts(&p->out, p->ranks ? "\trank\n" : "\n");
 }
 
 /* A float value under a key: the separator and key of either format. */
@@ -136,7 +160,7 @@ static void line(rt_predict *p, uint32_t i, const float *logits) {
         size_t at = (size_t)i * (size_t)p->n_keep + (size_t)j, from = at ? p->kept_ends[at - 1] : 0;
         kept_cell(p, j, p->kept.data ? p->kept.data + from : "", p->kept_ends[at] - from);
     }
-    rt_text_puts(&p->out, p->jsonl ? "}\n" : "\n");
+    if (!p->ranks) rt_text_puts(&p->out, p->jsonl ? "}\n" : "\n");
 }
 
 static rt_status flush(rt_predict *p) {
@@ -157,9 +181,30 @@ static rt_status score_window(rt_predict *p) {
     RT_TRY(rt_predictor_run(p->predictor, &logits));
     rt_scored scored = {.n_rows = n, .n_labels = s->n_labels, .logits = logits, .threshold = s->cfg->eval.threshold};
     rt_scores(&scored, p->scores, p->predictions);
-    for (uint32_t i = 0; i < n; i++) line(p, i, logits + (size_t)i * (size_t)s->n_labels);
+    for (uint32_t i = 0; i < n; i++) {
+        line(p, i, logits + (size_t)i * (size_t)s->n_labels);
+        if (!p->ranks) continue;
+        RT_TRY(rt_text_status(&p->out));
+        RT_TRY(rt_ranks_add(p->ranks, p->groups[i], p->scores[i], p->out.data, p->out.size));
+        rt_text_clear(&p->out);
+    }
     rt_text_clear(&p->kept);
     return flush(p);
+}
+
+static rt_status write_ranked(rt_predict *p) {
+    RT_TRY(rt_ranks_finish(p->ranks));
+    for (;;) {
+        const char *text;
+        size_t size;
+        uint64_t rank;
+        RT_TRY(rt_ranks_next(p->ranks, &text, &size, &rank));
+        if (!text) return flush(p);
+        rt_text_append(&p->out, text, size);
+        rt_text_printf(&p->out, p->jsonl ? ", \"rank\": %llu}\n" : "\t%llu\n", (unsigned long long)rank);
+        if (p->out.size > 1 << 16) RT_TRY(flush(p));
+        if (rt_signals_stop()) return rt_fail(RT_ESTOPPED, "stopped by %s while ranking", rt_signals_name());
+    }
 }
 
 static rt_status add_row(rt_predict *p, const rt_field *fields) {
@@ -169,6 +214,10 @@ static rt_status add_row(rt_predict *p, const rt_field *fields) {
     if (p->text_b) rt_template_render(p->text_b, fields, &p->scratch_b, &b, &b_size);
     if (p->text_b && !b) b = "";
     RT_TRY(rt_predictor_add(p->predictor, a ? a : "", a_size, b, b_size));
+    if (p->ranks) {
+        const rt_field *f = &fields[p->group];
+        p->groups[row] = rt_hash64(f->size ? f->bytes : "", f->size);
+    }
     for (int j = 0; j < p->n_keep; j++) {
         const rt_field *f = &fields[p->keep[j]];
         if (!f->missing) rt_text_append(&p->kept, f->bytes, f->size);
@@ -197,6 +246,7 @@ static rt_status score_table(rt_predict *p) {
         if (rt_predictor_rows(p->predictor) == WINDOW_ROWS) RT_TRY(score_window(p));
     }
     RT_TRY(score_window(p));
+    if (p->ranks) RT_TRY(write_ranked(p));
     if (bad)
         rt_warn(p->setup->cli->log, "%s: %llu bad rows were skipped", p->setup->cli->data, (unsigned long long)bad);
     return p->to_stdout ? rt_cli_flush() : rt_atomic_commit(&p->file);
@@ -205,6 +255,9 @@ static rt_status score_table(rt_predict *p) {
 static void close_predict(rt_predict *p) {
     rt_atomic_abort(&p->file);
     rt_predictor_free(p->predictor);
+    rt_ranks_free(p->ranks);
+    free(p->groups);
+    free(p->folder);
     rt_template_free(p->text_a);
     rt_template_free(p->text_b);
     rt_table_close(p->table);
@@ -240,6 +293,7 @@ rt_status rt_cmd_predict(rt_cli *cli) {
     p.predictions = calloc(WINDOW_ROWS, sizeof *p.predictions);
     if (!p.scores || !p.predictions) RT_GO(rt_fail(RT_ENOMEM, "out of memory to predict"));
     if (!p.to_stdout) RT_GO(rt_atomic_begin(&p.file, cli->output));
+    RT_GO(open_ranks(&p));
     RT_GO(score_table(&p));
 done:
     close_predict(&p);

@@ -107,7 +107,7 @@ setup() {
     has "$output" "new/folder/back.h5: "
     expect 0 verify new/folder/back.h5
     columns=(--set data.text_a=query --set data.text_b=title --set data.max_length=24)
-    "$PROGRAM" predict --quiet --checkpoint runs/two/best.h5 --data shop/dev.tsv --logits > a.tsv
+    "$PROGRAM" predict --quiet --checkpoint runs/two/best.h5 --data shop/dev.tsv --logits --set data.group= > a.tsv
     "$PROGRAM" predict --quiet --checkpoint new/folder/back.h5 --data shop/dev.tsv --logits "${columns[@]}" > b.tsv
     cmp a.tsv b.tsv
     expect 66 convert --from nothing --to x.h5

@@ -129,27 +129,33 @@ keys() {
 
 @test "predict: two labels, in the rows' order, with --logits, as jsonl" {
     expect 0 predict --checkpoint runs/two/best.h5 --data dev.tsv
-    [ "$(printf '%s\n' "$output" | head -1)" = $'row\tprediction\tp_no_click\tp_click' ]
+    [ "$(printf '%s\n' "$output" | head -1)" = $'row\tprediction\tp_no_click\tp_click\trank' ]
     [ "$(printf '%s\n' "$output" | wc -l)" -eq 61 ]
     printf '%s\n' "$output" | tail -n +2 | awk -F '\t' '$1 != NR - 1 { exit 1 } $3 + $4 < 0.99999 || $3 + $4 > 1.00001 { exit 1 }
         $2 != ($4 > $3 ? "click" : "no_click") { exit 1 }'
     expect 0 predict --checkpoint runs/two/best.h5 --data dev.tsv --logits
     printf '%s\n' "$output" > logits.tsv
-    [ "$(head -1 logits.tsv)" = $'row\tprediction\tp_no_click\tp_click\tlogit_no_click\tlogit_click' ]
+    [ "$(head -1 logits.tsv)" = $'row\tprediction\tp_no_click\tp_click\tlogit_no_click\tlogit_click\trank' ]
     tail -n +2 logits.tsv | awk -F '\t' '{ p = 1 / (1 + exp($5 - $6)); if (p - $4 > 1e-6 || $4 - p > 1e-6) exit 1 }'
     expect 0 predict --checkpoint runs/two/best.h5 --data dev.tsv --logits --format jsonl
-    [ "$(printf '%s\n' "$output" | keys | sort -u)" = "row prediction p_no_click p_click logit_no_click logit_click" ]
+    [ "$(printf '%s\n' "$output" | keys | sort -u)" = "row prediction p_no_click p_click logit_no_click logit_click rank" ]
     # the same numbers in both forms
     diff <(tail -n +2 logits.tsv | tr '\t' ' ') \
         <(printf '%s\n' "$output" | sed 's/"[a-z_]*": //g; s/[{}",]//g')
+    # ranks: of each session's rows by falling score, equal scores in the order of rows
+    diff <(tail -n +2 logits.tsv | cut -f 7) <(paste <(tail -n +2 dev.tsv | cut -f 1) <(tail -n +2 logits.tsv | cut -f 1,4) |
+        LC_ALL=C sort -s -t $'\t' -k 1,1n -k 3,3gr -k 2,2n | awk -F '\t' '{ n = $1 == last ? n + 1 : 1; last = $1; print $2 "\t" n }' |
+        sort -n | cut -f 2)
+    expect 0 predict --checkpoint runs/two/best.h5 --data dev.tsv --output ranked.tsv
+    diff ranked.tsv <(cut -f 1-4,7 logits.tsv)
     # a row's score hangs on the row alone
     { head -1 dev.tsv; tail -n +2 dev.tsv | tac; } > turned.tsv
-    expect 0 predict --checkpoint runs/two/best.h5 --data turned.tsv
+    expect 0 predict --checkpoint runs/two/best.h5 --data turned.tsv --set data.group=
     diff <(cut -f 2- logits.tsv | cut -f 1-3 | tail -n +2) <(printf '%s\n' "$output" | tail -n +2 | cut -f 2- | tac)
 }
 
 @test "predict: one label, data.keep, stdin, --output; the text columns alone are enough" {
-    expect 0 predict --checkpoint runs/one/best.h5 --data dev.tsv --logits --set data.keep=title,click,nothing
+    expect 0 predict --checkpoint runs/one/best.h5 --data dev.tsv --logits --set data.keep=title,click,nothing --set data.group=nowhere
     has "$stderr" 'no column "nothing"'
     printf '%s\n' "$output" > one.tsv
     [ "$(head -1 one.tsv)" = $'row\tscore\tlogit\ttitle\tclick' ]
