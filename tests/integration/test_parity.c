@@ -294,7 +294,7 @@ static double ten_steps(const char *name, int shift, double *loss_error) {
 
 static void adam_steps(void **state) {
     (void)state;
-    const char *names[] = {"pair-cls-2", "single-mean-1"};
+    const char *names[] = {"steps-cls-2", "single-mean-1"};
     for (int i = 0; i < 2; i++) {
         double loss_error, e = ten_steps(names[i], 0, &loss_error);
         print_message("%s: after ten steps: parameters %.2e, losses %.2e\n", names[i], e, loss_error);
@@ -328,7 +328,7 @@ static void wrong_epsilon_is_seen(void **state) {
 static void shifted_warmup_is_seen(void **state) {
     (void)state;
     double loss_error;
-    assert_true(ten_steps("pair-cls-2", 1, &loss_error) > 10 * FP32_TOLERANCE);
+    assert_true(ten_steps("steps-cls-2", 1, &loss_error) > 10 * FP32_TOLERANCE);
     assert_true(loss_error > 10 * FP32_TOLERANCE);
 }
 
