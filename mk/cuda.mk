@@ -32,11 +32,13 @@ $(BUILD)/cuemu/core.o: tests/support/cuemu/core.cpp $(BUILD)/cuemu/settings
 	$(cuemu_compile)
 $(call objects,$(wildcard tests/cuda/*.c)): MODULE_FLAGS = -Isrc -I. -Ikernels/cuda
 
-# Linked by g++, with the CPU backend to compare with.
+# Linked by g++, with the CPU backend to compare with; where clang compiled that, with clang's OpenMP.
+CUDA_OPENMP := $(if $(findstring clang,$(notdir $(CC))),-L$(shell $(CC) -print-resource-dir)/../.. -lomp)
 define cuda_link
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CUEMU_CXX) $(LDFLAGS_ALL) $(CUEMU_SAN) $(filter %.o,$^) $(filter %.a,$^) -lboost_context $(RT_CMOCKA) $(LIBS_ALL) -o $@
+	@$(CUEMU_CXX) $(LDFLAGS_ALL) $(CUEMU_SAN) $(filter %.o,$^) $(filter %.a,$^) -lboost_context $(RT_CMOCKA) $(CUDA_OPENMP) \
+	    $(LIBS_ALL) -o $@
 endef
 CUDA_ARCHIVES := $(BUILD)/test/support.a $(call archive,kernels base)
 $(TESTS_cuda_c): $(BUILD)/test/%: $(BUILD)/obj/tests/%.o $(OBJ_cuda_support) $(OBJ_cuemu) $(CUDA_ARCHIVES)
