@@ -76,6 +76,14 @@ static const rt_command_row commands[] = {
      "nor --rating is given each row is a click, and --negatives N samples what the user never clicked. Logs may be\n"
      "larger than memory. Several files: commas between them. NAME is a column or a template: \"{brand} {title}\".",
      NULL},
+    {"data", rt_cmd_data, "check labelled tables before training on them",
+     EXAMPLES("rectrain data train.tsv --against test.tsv --config ecommerce.ini",
+              "rectrain data clicks-*.tsv --set data.text_a=query --set data.text_b=title --set data.label=click --json"),
+     "FILE... [--against FILE] [--config FILE | --checkpoint FILE.h5] [--json]",
+     "Rows, click rate, lengths, repeated texts, the same texts with both labels, groups of one class, times, the click\n"
+     "rate by data.slice, settings that follow; of --against also what it shares with the files: rows, data.item,\n"
+     "data.user, data.time. Lengths are those of the model.base of the configuration, or of the checkpoint.",
+     "FILE..."},
     {"verify", rt_cmd_verify, "check every checksum of a checkpoint",
      EXAMPLES("rectrain verify runs/ecommerce/best.h5"),
      "FILE.h5 [--json]",
@@ -96,12 +104,13 @@ static const rt_command_row commands[] = {
 
 #define AT(field) offsetof(rt_cli, field)
 static const rt_flag_row flags[] = {
-    {"--config", 0, RT_FLAG_TEXT, AT(config), "FILE", " train config ", "",
+    {"--config", 0, RT_FLAG_TEXT, AT(config), "FILE", " train config data ", "",
      "the configuration: a file, or a name in RECTRAIN_CONFIG_PATH or the installed configs", 0, 0},
-    {"--checkpoint", 0, RT_FLAG_TEXT, AT(checkpoint), "FILE.h5", " eval predict export tokenize example ", " eval predict export ",
+    {"--checkpoint", 0, RT_FLAG_TEXT, AT(checkpoint), "FILE.h5", " eval predict export tokenize example data ", " eval predict export ",
      "a checkpoint: best.h5 of a run, or what convert wrote", 0, 0},
     {"--data", 0, RT_FLAG_TEXT, AT(data), "FILE", " eval predict ", " eval predict ",
      "rows in tsv, csv or jsonl with a header or keys; predict takes - for stdin", 0, 0},
+    {"--against", 0, RT_FLAG_TEXT, AT(against), "FILE", " data ", "", "rows that shall have nothing in common with these: dev or test", 0, 0},
     {"--output", 'o', RT_FLAG_TEXT, AT(output), "FILE", " predict ", "", "where the rows go; - or nothing: stdout", 0, 0},
     {"--format", 0, RT_FLAG_TEXT, AT(format), "tsv|jsonl", " predict ", "", "of the output; tsv where not said", 0, 0},
     {"--logits", 0, RT_FLAG_SWITCH, AT(logits), NULL, " predict ", "", "add the logits", 0, 0},
@@ -141,7 +150,7 @@ static const rt_flag_row flags[] = {
     {"--on-bad-row", 0, RT_FLAG_TEXT, AT(on_bad_row), "stop|skip", " join ", "", "what a malformed row does", 0, 0},
     {"--defaults", 0, RT_FLAG_SWITCH, AT(defaults), NULL, " config ", "", "every option with its explanation and default", 0, 0},
     {"--dry-run", 'n', RT_FLAG_SWITCH, AT(dry_run), NULL, " train ", "", "print the plan and train nothing", 0, 0},
-    {"--json", 0, RT_FLAG_SWITCH, AT(json), NULL, " eval tokenize join verify config doctor ", "", "results as JSON", 0, 0},
+    {"--json", 0, RT_FLAG_SWITCH, AT(json), NULL, " eval tokenize join data verify config doctor ", "", "results as JSON", 0, 0},
     {"--set", 0, RT_FLAG_APPEND, AT(sets), "section.key=value", "*", "", "set an option; wins over RECTRAIN_SECTION_KEY, which wins over the file", 0, 0},
     {"--quiet", 'q', RT_FLAG_SWITCH, AT(quiet), NULL, "*", "", "warnings and errors alone on stderr", 0, 0},
     {"--verbose", 'v', RT_FLAG_COUNT, AT(verbose), NULL, "*", "", "more on stderr", 0, 0},
@@ -296,7 +305,7 @@ static rt_status unknown_command(const char *word) {
     if (near) return rt_fail(RT_EUSAGE, "%s is no command of rectrain; did you mean %s?", word, near);
     return rt_fail(RT_EUSAGE,
                    "%s is no command of rectrain; there are train, eval, predict, convert, export, tokenize, "
-                   "example, join, verify, config, doctor",
+                   "example, join, data, verify, config, doctor",
                    word);
 }
 
@@ -330,10 +339,14 @@ static rt_status operand(const rt_command_row *command, const char *word, rt_cli
     if (!command->operand)
         return rt_fail(RT_EUSAGE, "rectrain %s: did not expect %s; usage: rectrain %s %s", command->name, word,
                        command->name, command->usage);
-    if (cli->file)
+    if (cli->file && !strstr(command->operand, "..."))
         return rt_fail(RT_EUSAGE, "rectrain %s takes one %s; found %s and %s", command->name, command->operand,
                        cli->file, word);
-    cli->file = word;
+    const char **grown = realloc(cli->files, ((size_t)cli->n_files + 1) * sizeof *grown);
+    if (!grown) return rt_fail(RT_ENOMEM, "out of memory for the command line");
+    cli->files = grown;
+    cli->files[cli->n_files++] = word;
+    cli->file = cli->files[0];
     return RT_OK;
 }
 

@@ -12,7 +12,7 @@ typedef struct {
     const char *const *examples; /* NULL-terminated; help shows them first */
     const char *usage;           /* after "rectrain NAME" */
     const char *about;           /* paragraphs, lines folded by hand */
-    const char *operand;         /* what a bare word is ("FILE.h5"); NULL: none is taken */
+    const char *operand;         /* what a bare word is ("FILE.h5", several with "FILE..."); NULL: none is taken */
 } rt_command_row;
 
 typedef enum { RT_FLAG_SWITCH, RT_FLAG_COUNT, RT_FLAG_TEXT, RT_FLAG_WHOLE, RT_FLAG_APPEND } rt_flag_type;

@@ -26,7 +26,10 @@ typedef struct rt_cli {
     bool terminal; /* stderr is a terminal: progress may redraw in place */
 
     /* flags of some; NULL, false or -1 where not given. args.c holds the table of which command takes which */
-    const char *config, *checkpoint, *data, *output, *format, *from, *to, *check, *vocab, *file /* verify's argument */;
+    const char *config, *checkpoint, *data, *output, *format, *from, *to, *check, *vocab, *against;
+    const char *file;   /* the first of `files` */
+    const char **files; /* [n_files] bare words: verify's file, data's files */
+    int n_files;
     bool dry_run, json, logits, cased, defaults, tune, force;
     int64_t max_length, seed, users;
     const char *on_bad_row;
@@ -38,7 +41,7 @@ typedef rt_status (*rt_command)(rt_cli *cli);
 rt_status rt_cmd_train(rt_cli *cli), rt_cmd_eval(rt_cli *cli), rt_cmd_predict(rt_cli *cli);
 rt_status rt_cmd_convert(rt_cli *cli), rt_cmd_export(rt_cli *cli), rt_cmd_tokenize(rt_cli *cli);
 rt_status rt_cmd_example(rt_cli *cli), rt_cmd_verify(rt_cli *cli), rt_cmd_config(rt_cli *cli);
-rt_status rt_cmd_doctor(rt_cli *cli), rt_cmd_join(rt_cli *cli);
+rt_status rt_cmd_doctor(rt_cli *cli), rt_cmd_join(rt_cli *cli), rt_cmd_data(rt_cli *cli);
 
 /* Loads the configuration of this command line: --config, --set, environment; `stored` (may be NULL) is a checkpoint's
  * /config.ini, `stored_name` its name for messages. */

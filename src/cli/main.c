@@ -108,5 +108,6 @@ int main(int argc, char **argv) {
 end:
     rt_log_close(cli.log);
     free(cli.sets);
+    free(cli.files);
     return rt_exit_code(rc);
 }

@@ -1,5 +1,6 @@
 /* Opening the data sets, and saying what was found in them before the first step. */
 #include "../base/clock.h"
+#include "../data/check.h"
 #include "run.h"
 #include "signals.h"
 #include <stdlib.h>
@@ -70,8 +71,9 @@ static void describe(const rt_run *run, const char *name, const rt_dataset *ds) 
 }
 
 static void overlap(const rt_run *run, const char *name, const rt_dataset *other) {
-    rt_data_overlap o;
-    if (!other || rt_dataset_overlap(run->train, other, &o) != RT_OK) return;
+    rt_data_against against;
+    if (!other || rt_data_check_against(run->train, other, &against) != RT_OK) return;
+    const rt_data_overlap o = against.shared;
     rt_text text = {0};
     rt_text_printf(&text, "%s shares with train: %llu of %u rows (same texts)", name, (unsigned long long)o.rows,
                    rt_dataset_rows(other));
@@ -79,12 +81,38 @@ static void overlap(const rt_run *run, const char *name, const rt_dataset *other
     if (o.has_users) rt_text_printf(&text, ", %llu users", (unsigned long long)o.users);
     if (text.data) rt_info(run->cli->log, "%s", text.data);
     rt_text_free(&text);
+    if (against.overlaps)
+        rt_warn(run->cli->log, "%s: %llu of %u rows are not newer than the newest row of train", name,
+                (unsigned long long)against.not_newer, rt_dataset_rows(other));
+}
+
+/* The lines of a text, each one of the log. */
+static void log_lines(rt_log *log, const char *name, rt_text *text) {
+    for (char *line = text->data, *end; line && (end = strchr(line, '\n')) != NULL; line = end + 1)
+        rt_info(log, "%-5s %.*s", name, (int)(end - line), line);
+    rt_text_clear(text);
+}
+
+/* Looking through all texts takes a second for ten million rows: once, when they are tokenised. */
+static void check_train(const rt_run *run) {
+    enum { SMALL = 1 << 20 };
+    rt_data_check check = {0};
+    rt_text text = {0};
+    if (rt_dataset_stats(run->train)->from_cache && rt_dataset_rows(run->train) > SMALL) return;
+    if (rt_data_check_fill(run->train, run->cfg->data.max_length, &check) == RT_OK) {
+        rt_data_check_text(&check, "tokens", &text);
+        rt_data_check_suggestions(&check, &text);
+        log_lines(run->cli->log, "train", &text);
+    }
+    rt_text_free(&text);
+    rt_data_check_free(&check);
 }
 
 void rt_run_data_summary(const rt_run *run) {
     describe(run, "train", run->train);
     describe(run, "dev", run->dev);
     describe(run, "test", run->test);
+    check_train(run);
     overlap(run, "dev", run->dev);
     overlap(run, "test", run->test);
 }

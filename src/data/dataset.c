@@ -1,6 +1,7 @@
 #include "dataset.h"
 #include "../base/clock.h"
 #include "dataset_read.h"
+#include "extsort.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -88,9 +89,13 @@ done:
 static rt_status make_in_memory(const rt_data_spec *spec, const rt_tokenizer *tok, rt_log *log, rt_progress progress,
                                 void *context, rt_dataset **out) {
     const char *name = "tokens in memory";
-    int fd = memfd_create("rectrain-tokens", MFD_CLOEXEC);
-    if (fd < 0) return rt_fail(RT_EUNAVAILABLE, "%s: %s", name, strerror(errno));
-    rt_status rc = make(spec, tok, log, progress, context, fd, name, NULL, (rt_digest128){0});
+    const char *folder = spec->scratch_folder;
+    int fd = -1;
+    if (folder)
+        RT_TRY(rt_unnamed_file(folder, &fd));
+    else if ((fd = memfd_create("rectrain-tokens", MFD_CLOEXEC)) < 0)
+        return rt_fail(RT_EUNAVAILABLE, "%s: %s", name, strerror(errno));
+    rt_status rc = make(spec, tok, log, progress, context, fd, name, folder, (rt_digest128){0});
     if (rc == RT_OK) rc = rt_cache_map(fd, name, NULL, spec, tok, out);
     close(fd);
     return rc;

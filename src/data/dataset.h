@@ -20,9 +20,10 @@ typedef struct {
     bool group_by_default; /* nobody named the group column: a file without it is no surprise, and no warning */
     bool need_label;       /* false for predict */
     rt_encode_options encode;
-    bool skip_bad_rows;       /* on_bad_row = skip */
-    int threads;              /* 0: all */
-    const char *cache_folder; /* NULL: tokenise in memory, keep nothing */
+    bool skip_bad_rows;         /* on_bad_row = skip */
+    int threads;                /* 0: all */
+    const char *cache_folder;   /* NULL: tokenise in memory, keep nothing */
+    const char *scratch_folder; /* without a cache: tokens go to a file without a name there; NULL: to memory */
     /* Below 1: of the rows of label 0 each is kept with this probability, as (seed, number of the row) decide. 0 is 1:
      * all are kept. */
     double negative_keep;

@@ -15,14 +15,14 @@ load common
         [ -z "$stderr" ]
         [ "${lines[0]}" = "Examples:" ]
         has "${lines[1]}" "rectrain --config"
-        for command in train eval predict convert export tokenize example join verify config doctor; do
+        for command in train eval predict convert export tokenize example join data verify config doctor; do
             has "$output" "  $command"
         done
     done
 }
 
 @test "each command's help shows an example first and its flags" {
-    for command in train eval predict convert export tokenize example join verify config doctor; do
+    for command in train eval predict convert export tokenize example join data verify config doctor; do
         expect 0 "$command" --help
         has "${lines[0]}" "Example"
         has "${lines[1]}" "rectrain"
