@@ -1,5 +1,5 @@
 /* rectrain data: what labelled tables hold and share, before anything is trained on them. */
-#include "../data/check.h"
+#include "../data/data_check.h"
 #include "setup.h"
 #include "signals.h"
 #include <stdlib.h>

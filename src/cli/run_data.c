@@ -1,6 +1,6 @@
 /* Opening the data sets, and saying what was found in them before the first step. */
 #include "../base/clock.h"
-#include "../data/check.h"
+#include "../data/data_check.h"
 #include "run.h"
 #include "signals.h"
 #include <stdlib.h>
@@ -29,6 +29,10 @@ static rt_status open_one(rt_run *run, const char *what, const rt_config_list *f
     if (!files->n) return RT_OK;
     rt_data_spec spec = rt_setup_spec(&run->setup, (const char *const *)files->items, files->n, true,
                                       run->cli->dry_run ? NULL : run->folder.cache);
+    if (files == &run->cfg->data.train) { /* dev and test are never sampled: a metric is of all their rows */
+        spec.negative_keep = run->cfg->data.negative_keep;
+        spec.seed = run->cfg->run.seed;
+    }
     rt_open_progress progress = {run, what, rt_clock_seconds()};
     rt_status rc = rt_dataset_open(&spec, run->setup.tok, run->cli->log, show_progress, &progress, out);
     rt_progress_line_end(run->line);
@@ -55,6 +59,10 @@ static void describe(const rt_run *run, const char *name, const rt_dataset *ds) 
             name, rt_dataset_rows(ds), s->click_rate, s->mean_len, s->max_len,
             100.0 * (double)s->truncated / (double)(s->rows ? s->rows : 1),
             (unsigned long long)(s->empty_a + s->empty_b), s->from_cache ? "cached" : "tokenised", s->seconds);
+    if (s->left_out)
+        rt_info(log, "%-5s %llu of %llu rows of label 0 were left out (data.negative_keep = %g); scores are corrected",
+                name, (unsigned long long)s->left_out, (unsigned long long)(s->left_out + s->label_counts[0]),
+                run->cfg->data.negative_keep);
     if (s->bad_rows) rt_warn(log, "%s: %llu bad rows were skipped", name, (unsigned long long)s->bad_rows);
     if (s->special_split)
         rt_warn(log,

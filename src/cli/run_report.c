@@ -185,6 +185,7 @@ rt_status rt_run_test(rt_run *run) {
     if (best && t->best_step != t->step) {
         rt_info(run->cli->log, "test: with the best weights, of step %llu", (unsigned long long)t->best_step);
         RT_TRY(rt_setup_reload(&run->setup, run->folder.best));
+        run->setup.logit_shift = 0.0; /* best.h5 has it in its bias */
     }
     rt_metrics m = {0};
     rt_data_slices slices = {0};

@@ -65,6 +65,23 @@ static rt_blob blob(const char *s) {
     return (rt_blob){s, strlen(s)};
 }
 
+/* For serving: the last label's bias with the correction for data.negative_keep, in a copy. */
+static rt_status correct_bias(const rt_run *run, rt_views *v) {
+    double correction = rt_setup_correction(run->cfg);
+    for (int i = 0; correction != 0.0 && i < v->n; i++) {
+        rt_tensor_view *view = &v->views[i];
+        if (strcmp(view->name, rt_setup_bias) != 0) continue;
+        size_t n = (size_t)run->setup.n_labels;
+        float *copy = v->copies[i] ? v->copies[i] : malloc(n * sizeof *copy);
+        if (!copy) return rt_fail(RT_ENOMEM, "out of memory to save %s", view->name);
+        if (!v->copies[i]) memcpy(copy, view->data, n * sizeof *copy);
+        v->copies[i] = copy;
+        copy[n - 1] = (float)(copy[n - 1] + correction);
+        view->data = copy;
+    }
+    return RT_OK;
+}
+
 static rt_status write_checkpoint(rt_run *run, const char *path, bool resumable) {
     rt_status rc = RT_OK;
     rt_views params = {0}, m = {0}, v = {0};
@@ -74,6 +91,7 @@ static rt_status write_checkpoint(rt_run *run, const char *path, bool resumable)
                                        .tokenizer_config_json = blob(run->tokenizer_json),
                                        .config_ini = blob(run->checkpoint_ini)};
     RT_GO(make_views(&run->setup, RT_BUFFER_PARAMS, &params));
+    if (!resumable) RT_GO(correct_bias(run, &params));
     contents.tensors = params.views;
     contents.n_tensors = params.n;
     if (resumable) {

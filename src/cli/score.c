@@ -20,6 +20,10 @@ rt_status rt_cli_score(rt_setup *s, const rt_dataset *ds, void *context,
     if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
     rt_status rc = rt_dataset_slices(ds, slices);
     if (rc == RT_OK) rc = rt_evaluate(s->objective, ds, s->comm, &options, logits);
+    for (size_t i = 0; rc == RT_OK && s->logit_shift != 0.0 && i < n; i++) {
+        float *last = &logits[(i + 1) * (size_t)s->n_labels - 1];
+        *last = (float)(*last + s->logit_shift);
+    }
     if (rc == RT_OK)
         rc = rt_metrics_compute(&(rt_scored){.n_rows = n,
                                              .n_labels = s->n_labels,

@@ -270,6 +270,26 @@ rt_status rt_setup_reload(rt_setup *s, const char *path) {
     return rc == RT_OK ? rt_model_pack(&s->model, false) : rc;
 }
 
+const char rt_setup_bias[] = "classifier.bias";
+
+double rt_setup_correction(const rt_config *cfg) {
+    return cfg->data.negative_keep < 1 ? log(cfg->data.negative_keep) : 0.0;
+}
+
+/* A checkpoint to go on from holds the bias as it was trained; best.h5 has the correction in it. */
+static rt_status correct_bias(rt_setup *s) {
+    float bias[RT_MAX_LABELS];
+    double correction = rt_setup_correction(s->cfg);
+    if (correction == 0.0) return RT_OK;
+    for (int i = 0; i < s->table.n; i++) {
+        if (strcmp(s->table.rows[i].name, rt_setup_bias) != 0) continue;
+        RT_TRY(rt_model_get(&s->model, i, RT_BUFFER_PARAMS, bias));
+        bias[s->n_labels - 1] = (float)(bias[s->n_labels - 1] + correction);
+        RT_TRY(rt_model_put(&s->model, i, RT_BUFFER_PARAMS, bias));
+    }
+    return rt_model_pack(&s->model, false);
+}
+
 rt_data_spec rt_setup_spec(const rt_setup *s, const char *const *files, int n_files, bool need_label,
                            const char *cache_folder) {
     const rt_config *cfg = s->cfg;
@@ -317,13 +337,15 @@ rt_status rt_setup_scoring(rt_setup *s, rt_config **cfg) {
     rt_text_printf(&name, "%s:/config.ini", s->cli->checkpoint);
     rt_status rc = rt_cli_config(s->cli, ini.bytes, ini.size, name.data, cfg);
     rt_text_free(&name);
+    bool resumable = rt_source_state(source).size > 0;
     rt_source_close(source);
     RT_TRY(rc);
     s->cfg = *cfg;
     RT_TRY(rt_setup_base(s, s->cli->checkpoint, false));
     RT_TRY(rt_setup_backend(s));
     RT_TRY(rt_setup_model(s, false, 0, 0, 0));
-    return rt_setup_weights(s, false, false);
+    RT_TRY(rt_setup_weights(s, false, false));
+    return resumable ? correct_bias(s) : RT_OK;
 }
 
 rt_status rt_setup_predictor(rt_setup *s, bool (*stop)(void), rt_predictor **out) {

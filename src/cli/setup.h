@@ -29,6 +29,7 @@ typedef struct {
     size_t bytes_activations_per_1000, bytes_activations, bytes_workspace;
     int micro_tokens; /* resolved */
     int eval_max_seqs;
+    double logit_shift; /* what the last label's logits lack in evaluation: ln(data.negative_keep) while training */
 } rt_setup;
 
 /* Everything is released by rt_setup_close, from any state. */
@@ -48,6 +49,10 @@ rt_status rt_setup_encoder(rt_setup *s, int batch_tokens);
 /* Weights from the source (and moments where `resume`), initialised rows named in the log. Evaluation refuses a missing
  * head or pooler (RT_ECONFIG). Closes the source. */
 rt_status rt_setup_weights(rt_setup *s, bool training, bool resume);
+/* Of rows of label 0 a share w = data.negative_keep was trained on, so the odds of a click came out 1 / w too large:
+ * the last label's logit is to be raised by ln(w), which for p is q = p / (p + (1 - p) / w). 0 where w is 1. */
+double rt_setup_correction(const rt_config *cfg);
+extern const char rt_setup_bias[]; /* the parameter whose last element takes it */
 /* Reads the parameters of a checkpoint of this very model over the current ones. */
 rt_status rt_setup_reload(rt_setup *s, const char *path);
 

@@ -90,7 +90,6 @@ static rt_status check_built(const rt_config *cfg) {
         bool wanted;
         const char *name, *instead;
     } options[] = {
-        {cfg->data.negative_keep < 1, "data.negative_keep", "leave it at 1"},
         {cfg->train.recompute, "train.recompute", "leave it at no; train.micro_batch_tokens bounds memory"},
         {cfg->distributed.shard_optimizer, "distributed.shard_optimizer", "leave it at no"},
         {cfg->distributed.reduce_dtype != RT_CFG_REDUCE_FP32, "distributed.reduce_dtype", "leave it at fp32"},
@@ -105,6 +104,11 @@ static rt_status check_built(const rt_config *cfg) {
 rt_status rt_config_check_training(const rt_config *cfg) {
     RT_TRY(check_built(cfg));
     const char *file = cfg->path ? cfg->path : "configuration";
+    if (cfg->data.negative_keep < 1 && cfg->model.labels.n > 2)
+        return rt_fail(RT_ECONFIG,
+                       AT
+                       "data.negative_keep = %g with %d labels; scores can be corrected for one or two: leave it at 1",
+                       rt_config_origin(cfg, "data.negative_keep"), cfg->data.negative_keep, cfg->model.labels.n);
     if (cfg->model.init == RT_CFG_INIT_RANDOM)
         RT_TRY(check_random(cfg));
     else if (!cfg->model.base)

@@ -125,7 +125,8 @@ static const rt_option table[] = {
     {AT(data, on_bad_row, ENUM), MEANING, .initial = "stop", .names = bad_names,
      .help = "A row that cannot be read: stop with file, line and column, or skip and count it."},
     {AT(data, negative_keep, DOUBLE), MEANING, RANGE(0, 1), .above_low = true, .initial = "1",
-     .help = "Share of the rows of label 0 that training keeps; the saved model's bias and the metrics are corrected."},
+     .help = "Share of the rows of label 0 of data.train that are kept, chosen by run.seed. data.dev and data.test are taken "
+             "whole. The bias in best.h5 and the scores of every metric are corrected for it."},
     {AT(data, cache, PATH), PLACE, .word = "none",
      .help = "The folder of the token cache. Unset: cache in the run's folder. none: tokenise in memory and keep nothing."},
 

@@ -1,4 +1,5 @@
 #include "dataset_read.h"
+#include "../base/philox.h"
 #include "join_internal.h"
 #include "label.h"
 #include <stdlib.h>
@@ -8,6 +9,9 @@ enum { OPTIONAL_GROUP, OPTIONAL_WEIGHT, OPTIONAL_USER, OPTIONAL_ITEM, OPTIONAL_T
 
 /* Bad rows that are shown one by one; the rest is counted. */
 enum { SHOWN_BAD_ROWS = 5 };
+
+/* Apart from the sites in types.h and those of the shop. */
+#define NEGATIVE_KEEP_SITE 0xFFD0u
 
 static rt_status grow_groups(rt_group_map *m) {
     size_t slots = m->slots ? m->slots * 2 : 1024;
@@ -211,6 +215,18 @@ static rt_status append_text(rt_reader *r, const rt_template *t, const rt_field 
     return rt_text_status(&chunk->text);
 }
 
+/* Whether a row of label 0 stays: a function of the seed and the row's number among all good rows, so that threads,
+ * chunks and a second start change nothing. */
+static bool keeps_negative(const rt_reader *r) {
+    const rt_data_spec *spec = r->spec;
+    if (!(spec->negative_keep > 0 && spec->negative_keep < 1)) return true;
+    uint64_t row = r->rows + r->left_out;
+    rt_philox4 draw = rt_philox((uint32_t)row, (uint32_t)(row >> 32), NEGATIVE_KEEP_SITE << 16, 0, (uint32_t)spec->seed,
+                                (uint32_t)(spec->seed >> 32));
+    uint64_t bits = ((uint64_t)draw.v[0] << 32 | draw.v[1]) >> 11;
+    return (double)bits * 0x1p-53 < spec->negative_keep;
+}
+
 /* Seconds since 1970, or the plain number; what is neither, or of the other kind than the first, has no place. */
 static int64_t time_of(rt_reader *r, const rt_field *f) {
     rt_join_time time;
@@ -243,6 +259,7 @@ static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_row
     }
     if (c[OPTIONAL_WEIGHT] >= 0 && !rt_weight_parse(&f[c[OPTIONAL_WEIGHT]], &chunk->weights[i]))
         return bad_value(r, line, c[OPTIONAL_WEIGHT], &f[c[OPTIONAL_WEIGHT]], "a finite number, 0 or more");
+    if (r->label >= 0 && chunk->labels[i] == 0 && !keeps_negative(r)) return r->left_out++, RT_OK;
     if (r->rows == UINT32_MAX)
         return rt_fail(RT_EINTERNAL, "more rows than %u", UINT32_MAX); /* told apart by the caller */
     size_t before = chunk->text.size;

@@ -161,7 +161,7 @@ static void training_needs_more(void **state) {
         {"run.seed=1", "run.seed=1", "model.base is not set"},
         {"model.base=x.h5", "run.seed=1", "data.train is not set"},
         {"model.init=random", "data.train=x", "needs model.vocab"},
-        {"data.negative_keep=0.5", "run.seed=1", "data.negative_keep is not built into this version; leave it at 1"},
+        {"data.negative_keep=0.5", "model.labels=a,b,c", "data.negative_keep = 0.5 with 3 labels"},
         {"train.recompute=yes", "run.seed=1", "train.recompute is not built"},
     };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {

@@ -127,6 +127,10 @@ static void every_part_of_the_key_counts(void **state) {
     DIFFERS(s.slices = by_user; s.n_slices = 1);
     DIFFERS(s.slices = by_user; s.n_slices = 2);
     DIFFERS(s.raw_texts = true);
+    s = base;
+    s.negative_keep = 1; /* as if it were not set, whatever the seed */
+    s.seed = 9;
+    open_and_check(&s, tok, true);
     DIFFERS(s.encode.max_length = 17);
     DIFFERS(s.encode.truncation = RT_TRUNCATE_A);
     DIFFERS(s.encode.truncation = RT_TRUNCATE_B);

@@ -447,6 +447,42 @@ static void raw_texts_differ_where_tokens_do_not(void **state) {
     }
 }
 
+/* n rows whose text is their number; each tenth a click. */
+static const char *numbered(int n) {
+    rt_text text = {0};
+    rt_text_puts(&text, "a\tb\ty\tg\n");
+    for (int i = 0; i < n; i++) rt_text_printf(&text, "%d\tb\t%d\tg%d\n", i, i % 10 == 0, i / 10);
+    const char *path = write_text("numbered.tsv", text.data);
+    rt_text_free(&text);
+    return path;
+}
+
+static void rows_of_label_0_are_thinned_out(void **state) {
+    (void)state;
+    const char *files[] = {numbered(20000)};
+    rt_data_spec spec = make_spec(files, 1);
+    spec.group = "g", spec.negative_keep = 0.25, spec.seed = 1;
+    rt_dataset *first, *again, *other;
+    assert_int_equal(rt_dataset_open(&spec, tok, NULL, NULL, NULL, &first), RT_OK);
+    spec.threads = 1;
+    assert_int_equal(rt_dataset_open(&spec, tok, NULL, NULL, NULL, &again), RT_OK);
+    spec.seed = 2;
+    assert_int_equal(rt_dataset_open(&spec, tok, NULL, NULL, NULL, &other), RT_OK);
+    const rt_data_stats *s = rt_dataset_stats(first);
+    assert_int_equal(s->label_counts[1], 2000); /* every click stays */
+    assert_int_equal(s->label_counts[0] + s->left_out, 18000);
+    /* 18,000 draws of 1/4: 4,500, standard deviation 58; five of them */
+    assert_in_range(s->label_counts[0], 4210, 4790);
+    assert_int_equal(rt_dataset_rows(first), s->label_counts[0] + 2000);
+    assert_int_equal(rt_dataset_group_count(first), 2000);
+    rt_digest128 a = rt_dataset_digest(first), b = rt_dataset_digest(again), c = rt_dataset_digest(other);
+    assert_memory_equal(&a, &b, sizeof a);
+    assert_memory_not_equal(&a, &c, sizeof a);
+    rt_dataset_close(first);
+    rt_dataset_close(again);
+    rt_dataset_close(other);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_out_as_they_stand),
@@ -468,6 +504,7 @@ int main(void) {
         cmocka_unit_test(slices_have_the_names_of_their_values),
         cmocka_unit_test(rare_values_share_a_slice),
         cmocka_unit_test(raw_texts_differ_where_tokens_do_not),
+        cmocka_unit_test(rows_of_label_0_are_thinned_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

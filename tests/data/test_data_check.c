@@ -1,5 +1,5 @@
 /* The data check, against counts made by hand. */
-#include "data/check.h"
+#include "data/data_check.h"
 #include "tests/data/set.h"
 
 static rt_tokenizer *tok;

@@ -1,4 +1,4 @@
-#include "check.h"
+#include "data_check.h"
 #include "dataset_internal.h"
 #include <stdlib.h>
 #include <string.h>

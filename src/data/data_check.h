@@ -1,6 +1,6 @@
 /* The data check: what a labelled set holds, what two sets share, and what settings that suggests. */
-#ifndef RT_DATA_CHECK_H
-#define RT_DATA_CHECK_H
+#ifndef RT_DATA_DATA_CHECK_H
+#define RT_DATA_DATA_CHECK_H
 #include "../base/text.h"
 #include "dataset.h"
 
@@ -43,7 +43,7 @@ rt_status rt_data_check_fill(const rt_dataset *ds, int max_length, rt_data_check
 void rt_data_check_free(rt_data_check *check);
 rt_status rt_data_check_against(const rt_dataset *ds, const rt_dataset *other, rt_data_against *out);
 
-/* check_text.c: lines for people, each with its line break; `unit` is what lengths count ("tokens", "words"). */
+/* data_check_text.c: lines for people, each with its line break; `unit` is what lengths count ("tokens", "words"). */
 void rt_data_check_text(const rt_data_check *check, const char *unit, rt_text *out);
 void rt_data_check_suggestions(const rt_data_check *check, rt_text *out);
 void rt_data_against_text(const rt_data_against *against, uint64_t rows, rt_text *out);

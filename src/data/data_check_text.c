@@ -1,5 +1,5 @@
 /* The data check in words and as JSON. */
-#include "check.h"
+#include "data_check.h"
 #include <math.h>
 #include <string.h>
 #include <time.h>
