@@ -91,7 +91,6 @@ static rt_status prepare(rt_run *run) {
     bool resume = run->kind == RT_RUN_RESUME;
     s->cli = run->cli;
     s->cfg = cfg;
-    s->logit_shift = rt_setup_correction(cfg);
     RT_TRY(rt_setup_backend(s));
     const char *base = resume ? run->folder.last : cfg->model.init == RT_CFG_INIT_RANDOM ? NULL : cfg->model.base;
     RT_TRY(rt_setup_base(s, base, true));

@@ -44,6 +44,7 @@ static rt_status open_one(rt_run *run, const char *what, const rt_config_list *f
 }
 
 rt_status rt_run_open_data(rt_run *run) {
+    run->setup.logit_shift = rt_setup_correction(run->cfg);
     RT_TRY(open_one(run, "data.train", &run->cfg->data.train, &run->train));
     RT_TRY(open_one(run, "data.dev", &run->cfg->data.dev, &run->dev));
     return open_one(run, "data.test", &run->cfg->data.test, &run->test);
