@@ -95,10 +95,11 @@ static void overlap(const rt_run *run, const char *name, const rt_dataset *other
                 (unsigned long long)against.not_newer, rt_dataset_rows(other));
 }
 
-/* The lines of a text, each one of the log. */
+/* The lines of a check, each one of the log, less those of rows and groups: describe() has said them. */
 static void log_lines(rt_log *log, const char *name, rt_text *text) {
     for (char *line = text->data, *end; line && (end = strchr(line, '\n')) != NULL; line = end + 1)
-        rt_info(log, "%-5s %.*s", name, (int)(end - line), line);
+        if (line != text->data && strncmp(line, "groups:", 7) != 0)
+            rt_info(log, "%-5s %.*s", name, (int)(end - line), line);
     rt_text_clear(text);
 }
 
