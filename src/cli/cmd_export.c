@@ -11,6 +11,14 @@ static rt_status export_folder(rt_cli *cli) {
     rt_text_printf(&name, "%s:/config.ini", cli->checkpoint);
     RT_GO(rt_text_status(&name));
     RT_GO(rt_cli_config(cli, ini.bytes, ini.size, name.data, &cfg));
+    if (cfg->data.negative_keep < 1 && rt_source_state(source).size) {
+        rc = rt_fail(
+            RT_ECONFIG,
+            "%s was trained with data.negative_keep = %g and holds the bias as it was trained; a server would give "
+            "scores that are too high. Export best.h5 of the same run: the correction is in it",
+            cli->checkpoint, cfg->data.negative_keep);
+        goto done;
+    }
     /* A converted checkpoint was never told how its rows are cut: 128, whatever the base could take. */
     RT_GO(rt_export(source, cli->to, cfg->data.max_length, cli->log));
 done:

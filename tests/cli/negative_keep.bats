@@ -76,6 +76,11 @@ value() { sed "s/.*\"$2\": \([-0-9.e]*\).*/\1/" <<< "$1"; }
         paste <(cut -f "$column" best.tsv) <(cut -f "$column" raw.tsv) |
             awk 'NR > 1 { d = $1 - $2 + 1.386294; if (d > 1e-5 || d < -1e-5) exit 1 }'
         run ! cmp -s best.tsv raw.tsv
+        # a server could not correct what it is given
+        "$PROGRAM" export --quiet --checkpoint runs/$run_name/best.h5 --to served_$run_name > /dev/null
+        expect 78 export --checkpoint runs/$run_name/last.h5 --to wrong_$run_name
+        has "$stderr" "Export best.h5 of the same run"
+        [ ! -e wrong_$run_name ]
     done
 }
 
