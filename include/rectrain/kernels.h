@@ -33,7 +33,7 @@
 #include "../../src/base/status.h"
 #include "types.h"
 
-#define RT_KERNELS_ABI 1u
+#define RT_KERNELS_ABI 2u
 
 typedef struct rt_backend rt_backend;
 
@@ -207,18 +207,22 @@ typedef struct {
 } rt_adam_range;
 
 /* Adam in torch's form over all ranges in one pass: p *= 1 - lr wd; m, v updated; p -= lr (m / bias1) / (sqrt(v) /
- * sqrt(bias2) + eps), lr = state->lr x lr_scale, gradient x min(1, clip / (norm + 1e-6)). A non-finite grad_sq changes
- * nothing and sets state->skipped. */
+ * sqrt(bias2) + eps), lr = state->lr x lr_scale, gradient x min(1, clip / (norm + 1e-6)). A non-finite grad_sq, or a
+ * non-finite one among the losses, changes nothing and sets state->skipped. */
 typedef struct {
     float *params;      /* by param_off */
     const float *grads; /* by train_off, as are m, v */
     float *m, *v;
-    const rt_adam_range *ranges;
+    const rt_adam_range *ranges; /* [n_ranges] backend memory */
     int32_t n_ranges;
     double beta1, beta2; /* double: 1 - 0.999f is 1.3e-5 off, and torch computes it in double */
     float epsilon;
+    const double *losses; /* [n_losses] of the step's micro-batches, backend memory; or NULL */
+    int32_t n_losses;
     rt_step_state *state; /* backend memory */
 } rt_adamw_args;
+
+enum { RT_UPLOAD_SLOTS = 4, RT_MARKS = 4, RT_WRITE_MAX = 64 };
 
 struct rt_backend {
     uint32_t abi;     /* RT_KERNELS_ABI */
@@ -236,6 +240,29 @@ struct rt_backend {
     rt_status (*zero)(rt_backend *, void *pointer, size_t bytes);
     rt_status (*convert)(rt_backend *, void *to, rt_dtype to_dtype, const void *from, rt_dtype from_dtype, size_t n);
     rt_status (*synchronize)(rt_backend *);
+
+    /* What a step needs to run ahead of its host. The CPU backend does each at once.
+     * Host memory that a device copies from and to by itself (pinned); zeroed, aligned to 256 bytes. */
+    rt_status (*alloc_host)(rt_backend *, size_t bytes, const char *what, void **out);
+    void (*release_host)(rt_backend *, void *pointer, size_t bytes);
+    /* Uploads beside the ops, on a stream of their own. A slot (0 .. RT_UPLOAD_SLOTS - 1) is one block of host memory
+     * (from alloc_host) and its twin on the device. In this order, again and again:
+     *   upload_wait   the host waits until the slot's last upload has been read from host memory: it may be refilled
+     *   upload_start  copies, after the ops that were issued before the slot's last upload_done
+     *   upload_use    ops issued from here on see the copy
+     *   upload_done   ops issued up to here are its last readers */
+    rt_status (*upload_wait)(rt_backend *, int slot);
+    rt_status (*upload_start)(rt_backend *, int slot, void *to, const void *from_host, size_t bytes);
+    rt_status (*upload_use)(rt_backend *, int slot);
+    rt_status (*upload_done)(rt_backend *, int slot);
+    /* In the ops' order: at most RT_WRITE_MAX bytes (a multiple of 4), taken from the host at the call. */
+    rt_status (*write)(rt_backend *, void *to, const void *from_host, size_t bytes);
+    /* In the ops' order, into memory of alloc_host; there once a later mark has been waited for. */
+    rt_status (*download_start)(rt_backend *, void *to_host, const void *from, size_t bytes);
+    /* mark: a place in the ops' order; wait: the host waits until all before the mark's last place is done. */
+    rt_status (*mark)(rt_backend *, int mark);
+    rt_status (*wait)(rt_backend *, int mark);
+
     /* Scratch that the ops need for these sizes, and the block that holds it. Must be given before the first op. */
     size_t (*workspace_bytes)(rt_backend *, const rt_dims *);
     rt_status (*set_workspace)(rt_backend *, const rt_dims *, void *workspace, size_t bytes);

@@ -41,6 +41,31 @@ static rt_status cpu_synchronize(rt_backend *backend) {
     return RT_OK;
 }
 
+/* Uploads, marks: what is asked for is done on return. */
+static rt_status cpu_alloc_host(rt_backend *backend, size_t bytes, const char *what, void **out) {
+    return cpu_alloc(backend, bytes, what, out);
+}
+
+static rt_status cpu_slot(rt_backend *backend, int slot) {
+    (void)backend;
+    return slot >= 0 && slot < RT_UPLOAD_SLOTS ? RT_OK : rt_fail(RT_ESHAPE, "upload slot %d", slot);
+}
+
+static rt_status cpu_upload_start(rt_backend *backend, int slot, void *to, const void *from, size_t bytes) {
+    RT_TRY(cpu_slot(backend, slot));
+    return cpu_copy(backend, to, from, bytes);
+}
+
+static rt_status cpu_write(rt_backend *backend, void *to, const void *from, size_t bytes) {
+    if (bytes > RT_WRITE_MAX || bytes % 4) return rt_fail(RT_ESHAPE, "write: %zu bytes", bytes);
+    return cpu_copy(backend, to, from, bytes);
+}
+
+static rt_status cpu_mark(rt_backend *backend, int mark) {
+    (void)backend;
+    return mark >= 0 && mark < RT_MARKS ? RT_OK : rt_fail(RT_ESHAPE, "mark %d", mark);
+}
+
 static size_t cpu_workspace_bytes(rt_backend *backend, const rt_dims *dims) {
     const rt_cpu_context *cpu = rt_cpu_of(backend);
     size_t most = rt_cpu_need_linear(cpu, dims), need;
@@ -120,6 +145,13 @@ static void fill_table(rt_cpu_context *cpu) {
     api->zero = cpu_zero;
     api->convert = cpu_convert;
     api->synchronize = cpu_synchronize;
+    api->alloc_host = cpu_alloc_host;
+    api->release_host = cpu_release;
+    api->upload_wait = api->upload_use = api->upload_done = cpu_slot;
+    api->upload_start = cpu_upload_start;
+    api->write = cpu_write;
+    api->download_start = cpu_copy;
+    api->mark = api->wait = cpu_mark;
     api->workspace_bytes = cpu_workspace_bytes;
     api->set_workspace = cpu_set_workspace;
     api->packed_bytes = rt_cpu_packed_bytes;

@@ -70,6 +70,8 @@ struct adam_params {
     int32_t n_ranges;
     double beta1, beta2;
     float epsilon;
+    const double *losses;
+    int32_t n_losses;
     rt_step_state *state;
 };
 struct adam_factors {
@@ -133,7 +135,8 @@ static __global__ void __launch_bounds__(ADAM_THREADS, 1) adamw_kernel(adam_para
     RT_SHARED(float, keeps, ADAM_RANGES);
     RT_SHARED(float, steps, ADAM_RANGES);
     const double grad_sq = a.state->grad_sq;
-    const bool finite = is_finite(grad_sq);
+    bool finite = is_finite(grad_sq);
+    for (int32_t i = 0; i < a.n_losses; i++) finite = finite && is_finite(a.losses[i]);
     if (blockIdx.x == 0 && threadIdx.x == 0) a.state->skipped = finite ? 0 : 1;
     if (!finite) return;
     adam_factors f;
@@ -176,7 +179,18 @@ static __global__ void __launch_bounds__(ADAM_THREADS, 1) adamw_kernel(adam_para
 extern "C" rt_status rt_cuda_adamw_launch(const rt_cuda_launch *l, const rt_adamw_args *a) {
     if (a->n_ranges < 0) return rt_fail(RT_ESHAPE, "adamw: %d ranges", a->n_ranges);
     RT_CHECK_ALIGNED("adamw", a->params, a->grads, a->m, a->v);
-    adam_params p = {a->params, a->grads, a->m, a->v, a->ranges, a->n_ranges, a->beta1, a->beta2, a->epsilon, a->state};
+    adam_params p = {a->params,
+                     a->grads,
+                     a->m,
+                     a->v,
+                     a->ranges,
+                     a->n_ranges,
+                     a->beta1,
+                     a->beta2,
+                     a->epsilon,
+                     a->losses,
+                     a->losses ? a->n_losses : 0,
+                     a->state};
     return rt_launch(adamw_kernel, dim3((unsigned)(l->processors > 0 ? 8 * l->processors : 8)), dim3(ADAM_THREADS), 0,
                      l->stream, p);
 }

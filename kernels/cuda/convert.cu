@@ -1,7 +1,8 @@
-/* Between fp32 and bf16, and copies.
+/* Between fp32 and bf16, copies, and small writes.
  *
  * convert<TO, FROM>: blocks of 256 threads, eight elements a thread where both pointers are aligned to 16 bytes, else
- *   one. bytes an element: sizeof(TO) + sizeof(FROM). A NaN stays one, with the hardware's bits. */
+ *   one. bytes an element: sizeof(TO) + sizeof(FROM). A NaN stays one, with the hardware's bits.
+ * write: one block of 32 threads; the words are the kernel's argument. */
 #include "common.cuh"
 
 template <typename TO, typename FROM>
@@ -34,4 +35,24 @@ extern "C" rt_status rt_cuda_convert_launch(const rt_cuda_launch *l, void *to, r
                                      : convert<rt_bf16, float>(l, to, from, (int64_t)n);
     return from_dtype == RT_BF16 ? convert<float, rt_bf16>(l, to, from, (int64_t)n)
                                  : convert<float, float>(l, to, from, (int64_t)n);
+}
+
+struct write_words {
+    uint32_t w[RT_WRITE_MAX / 4];
+};
+
+static __global__ void __launch_bounds__(32, 1) write_kernel(uint32_t *to, write_words words, int32_t n) {
+#pragma unroll
+    for (int32_t i = 0; i < RT_WRITE_MAX / 4; i++)
+        if ((int32_t)threadIdx.x == i && i < n) to[i] = words.w[i];
+}
+
+extern "C" rt_status rt_cuda_write_launch(const rt_cuda_launch *l, void *to, const void *from_host, size_t bytes) {
+    if (bytes > RT_WRITE_MAX || bytes % 4 || (uintptr_t)to % 4)
+        return rt_fail(RT_ESHAPE, "write: %zu bytes to %p; expected a multiple of 4, at most %d", bytes, to,
+                       RT_WRITE_MAX);
+    if (bytes == 0) return RT_OK;
+    write_words words = {};
+    memcpy(words.w, from_host, bytes);
+    return rt_launch(write_kernel, dim3(1), dim3(32), 0, l->stream, (uint32_t *)to, words, (int32_t)(bytes / 4));
 }

@@ -35,6 +35,8 @@ rt_status rt_cuda_embed_forward_launch(const rt_cuda_launch *l, const rt_embed_f
 rt_status rt_cuda_embed_backward_launch(const rt_cuda_launch *l, const rt_embed_backward_args *a);
 rt_status rt_cuda_residual_norm_forward_launch(const rt_cuda_launch *l, const rt_residual_norm_forward_args *a);
 rt_status rt_cuda_residual_norm_backward_launch(const rt_cuda_launch *l, const rt_residual_norm_backward_args *a);
+rt_status rt_cuda_attention_forward_launch(const rt_cuda_launch *l, const rt_attention_forward_args *a);
+rt_status rt_cuda_attention_backward_launch(const rt_cuda_launch *l, const rt_attention_backward_args *a);
 rt_status rt_cuda_select_rows_forward_launch(const rt_cuda_launch *l, const rt_rows_forward_args *a);
 rt_status rt_cuda_select_rows_backward_launch(const rt_cuda_launch *l, const rt_rows_backward_args *a);
 rt_status rt_cuda_mean_rows_forward_launch(const rt_cuda_launch *l, const rt_rows_forward_args *a);
@@ -46,6 +48,8 @@ rt_status rt_cuda_sum_squares_launch(const rt_cuda_launch *l, const rt_sum_squar
 rt_status rt_cuda_adamw_launch(const rt_cuda_launch *l, const rt_adamw_args *a);
 rt_status rt_cuda_convert_launch(const rt_cuda_launch *l, void *to, rt_dtype to_dtype, const void *from,
                                  rt_dtype from_dtype, size_t n);
+/* At most RT_WRITE_MAX bytes, a multiple of 4, travel as the kernel's argument: no copy, no waiting. */
+rt_status rt_cuda_write_launch(const rt_cuda_launch *l, void *to, const void *from_host, size_t bytes);
 
 /* What surrounds a linear layer's products. */
 typedef struct {

@@ -286,6 +286,7 @@ static rt_status adamw(rt_backend *backend, const rt_adamw_args *args) {
     a.m = parameter(&k, a.m, trained, IN | OUT), a.v = parameter(&k, a.v, trained, IN | OUT);
     const int64_t table = a.n_ranges * (int64_t)(sizeof *a.ranges / 4);
     a.ranges = words(&k, a.ranges, table, table);
+    a.losses = words(&k, a.losses, 2 * (int64_t)a.n_losses, 2 * (int64_t)a.n_losses);
     a.state = bind(&k, a.state, RT_F32, sizeof *a.state / 4, sizeof *a.state / 4, IN | OUT);
     return end(&k, rt_cuda_adamw_launch(&k.e->launch, &a));
 }

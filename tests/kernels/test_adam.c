@@ -116,13 +116,14 @@ static void adam(void **state) {
 static void not_finite(void **state) {
     (void)state;
     const double bad[] = {NAN, -NAN, INFINITY, -INFINITY};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) { /* the norm's square, or one of the losses */
         rt_check *c = rt_check_open(RT_PRECISION_FP32, 2, NULL);
         rt_backend *be = rt_check_backend(c);
+        const double losses[3] = {0.5, i < 4 ? 0.5 : bad[i - 4], 0.5};
         float *p = rt_check_normal(c, RT_F32, N, 1, 1), *before = rt_check_copy(c, RT_F32, p, N);
         float *g = rt_check_normal(c, RT_F32, N, 2, 1), *m = rt_check_normal(c, RT_F32, N, 3, 1);
         float *v = rt_check_copy(c, RT_F32, m, N), *moments = rt_check_copy(c, RT_F32, m, N);
-        rt_step_state s = {.lr = 1, .bias1 = 1, .bias2 = 1, .grad_sq = bad[i]};
+        rt_step_state s = {.lr = 1, .bias1 = 1, .bias2 = 1, .grad_sq = i < 4 ? bad[i] : 1};
         rt_check_ok(be->adamw(be, &(rt_adamw_args){.params = p,
                                                    .grads = g,
                                                    .m = m,
@@ -132,6 +133,8 @@ static void not_finite(void **state) {
                                                    .beta1 = 0.9f,
                                                    .beta2 = 0.999f,
                                                    .epsilon = 1e-8f,
+                                                   .losses = losses,
+                                                   .n_losses = 3,
                                                    .state = &s}),
                     "adamw");
         assert_int_equal(s.skipped, 1);

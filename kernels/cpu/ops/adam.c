@@ -67,6 +67,8 @@ rt_status RT_OP(rt_cpu_adamw)(rt_backend *backend, const rt_adamw_args *a) {
         total += a->ranges[i].count;
     }
     state->skipped = !is_finite(state->grad_sq);
+    for (int i = 0; a->losses && i < a->n_losses; i++)
+        if (!is_finite(a->losses[i])) state->skipped = 1;
     if (state->skipped) return RT_OK;
     const double norm = sqrt(state->grad_sq), clip = (double)state->clip_norm / (norm + 1e-6);
     const factors common = {.fresh1 = (float)(1.0 - a->beta1),
