@@ -180,12 +180,19 @@ test: ## install what is missing, build, run every test; the last line counts th
 test-<module>: ## the tests of one module: test-base, test-text, ..., test-integration, test-cli, test-tree
 mod-<module>: ## build one module's archive: mod-base, mod-text, ...
 
-test-programs: $(TESTS)
+# What the command-line tests call: programs of tests/support/pty.
+HELPERS := $(patsubst tests/support/pty/%.c,$(BUILD)/test/%,$(wildcard tests/support/pty/*.c))
+$(HELPERS): $(BUILD)/test/%: tests/support/pty/%.c $(STAMP)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $< -lutil -o $@.$$$$ && mv -f $@.$$$$ $@
+
+test-programs: $(TESTS) $(HELPERS)
 
 test-run: all test-programs
 	@BUILD=$(BUILD) tests/support/run.sh $(TREE_TESTS) $(TESTS) $(CLI_TESTS)
 
-test-cli: all
+test-cli: all $(HELPERS)
 	@BUILD=$(BUILD) tests/support/run.sh $(CLI_TESTS)
 
 test-tree: $(BUILD)/found.mk
