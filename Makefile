@@ -18,8 +18,8 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
-MODULES := base config text data model objective train eval checkpoint comm track
-LONELY := help clean quickstart test test-long deps asan fuzz format lint
+MODULES := base config text data model objective train eval checkpoint comm track api
+LONELY := help clean uninstall quickstart test test-long deps asan fuzz format lint
 BUILDING := $(filter-out $(LONELY),$(or $(MAKECMDGOALS),all))
 
 # --- what there is to build with: probed once, and again when the key changes --------------------------------------
@@ -101,7 +101,8 @@ $(BUILD)/mod/%.a:
 	@mkdir -p $(@D)
 	@$(AR) rcs $@.$$$$ $(filter %.o,$^) && mv -f $@.$$$$ $@
 
-LIBRARY := $(BUILD)/librectrain.a
+# All modules with all their names: what the program and whole-model tests link.
+LIBRARY := $(BUILD)/mod/all.a
 OBJ_library := $(foreach m,$(MODULES) kernels,$(OBJ_$(m)))
 $(LIBRARY): $(OBJ_library) $(LIBRARY).list
 	@echo "  AR    $@"
@@ -111,6 +112,8 @@ PROGRAM := $(if $(wildcard src/cli/main.c),$(BUILD)/rectrain)
 $(BUILD)/rectrain: $(OBJ_cli) $(LIBRARY) $(STAMP)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_ALL) -rdynamic $(OBJ_cli) $(LIBRARY) $(LIBS_ALL) -o $@
+
+include mk/api.mk
 
 # A source that was removed changes no object's time, so each archive depends on the list of its members too.
 ifneq ($(BUILDING),)
@@ -131,6 +134,7 @@ LINK_objective := objective model kernels base
 LINK_checkpoint := checkpoint model text kernels base
 LINK_eval := eval objective model data comm text kernels base
 LINK_train := train objective model data comm text kernels base
+LINK_api := api eval checkpoint config objective model data comm text kernels base
 
 TEST_MODULES := $(MODULES) kernels integration
 OBJ_support := $(call objects,$(sort $(wildcard tests/support/*.c)))
@@ -160,9 +164,9 @@ TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
 CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 
 .PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan fuzz bench lint format \
-    install clean FORCE
+    install uninstall clean FORCE
 
-all: $(PROGRAM) $(LIBRARY) ## build everything: build/rectrain and build/librectrain.a (the default)
+all: $(PROGRAM) $(API_LIBRARIES) ## build everything: build/rectrain, build/librectrain.a and .so.1 (the default)
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z<>-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
@@ -206,23 +210,24 @@ asan: ## every unit test under the address and undefined-behaviour sanitizers, i
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT=-O1 HARDEN= \
 	    EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
 	    EXTRA_LDFLAGS='-fsanitize=address,undefined' asan-run
-fuzz: ## every fuzzer of tests/fuzz for SECONDS (30) each under clang's sanitizers, in build/fuzz
-	@if [ -z "$(FUZZERS)" ]; then echo "no fuzzers in tests/fuzz"; \
-	elif ! command -v clang >/dev/null; then echo "fuzz: clang is not installed: skipped"; \
-	else $(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang OPT=-O1 HARDEN= \
+fuzz: ## every fuzzer of tests/fuzz under clang's sanitizers for SECONDS=30 each, or RUNS=n executions, in build/fuzz
+	@tests/support/fuzz.sh possible
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang OPT=-O1 HARDEN= \
 	    EXTRA_CFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
-	    EXTRA_LDFLAGS='-fsanitize=address,undefined' fuzz-run; fi
-FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+	    EXTRA_LDFLAGS='-fsanitize=address,undefined' -k fuzz-run
 SECONDS ?= 30
-$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBRARY) $(STAMP)
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+# Readers of files and what they need: no kernels, which take longer to compile than all of these.
+FUZZED := $(call archive,config data checkpoint model text base)
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZED) $(STAMP)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $< $(LIBRARY) $(LIBS_ALL) -o $@
-.PHONY: fuzz-run
-fuzz-run: $(FUZZERS)
-	@for f in $(FUZZERS); do n=$${f##*/fuzz_}; mkdir -p $(BUILD)/corpus/$$n; echo "  FUZZ  $$n, $(SECONDS) s"; \
-	    $$f -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
-	        -artifact_prefix=$(BUILD)/ $(BUILD)/corpus/$$n $$(ls -d tests/fuzz/corpus/$$n 2>/dev/null) || exit 1; done
+	@$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $< $(FUZZED) $(LIBS_ALL) -o $@
+FUZZ_RUNS := $(FUZZERS:%=%.run)
+.PHONY: fuzz-run $(FUZZ_RUNS)
+fuzz-run: $(FUZZ_RUNS)
+$(FUZZ_RUNS): %.run: %
+	@tests/support/fuzz.sh run $< $(if $(RUNS),runs $(RUNS),seconds $(SECONDS)) $(BUILD)
 
 .PHONY: asan-run
 asan-run: test-programs
@@ -244,8 +249,11 @@ lint: ## cppcheck, clang with -Werror, clang-format --dry-run
 format: ## clang-format every C file in place
 	@find src include kernels tests tools \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 clang-format -i
 
-install: all ## copy program, configs, library, headers, man page and completions to $(DESTDIR)$(PREFIX)
+install: all ## copy program, libraries, headers, configs, man pages and completions to $(DESTDIR)$(PREFIX)
 	@BUILD=$(BUILD) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh mk/install.sh
+
+uninstall: ## remove what make install put there
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh mk/install.sh uninstall
 
 clean: ## remove everything that was made
 	rm -rf $(BUILD)
