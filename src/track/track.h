@@ -11,8 +11,14 @@
  * it; free it before the log. */
 typedef struct rt_progress_line rt_progress_line;
 rt_progress_line *rt_progress_line_new(FILE *stream, bool terminal, double every, rt_log *log);
-/* `text` is the line without newline; drawn at most 10 times a second on a terminal. */
+/* `text` is the line without newline; drawn at most 10 times a second on a terminal, and never while the program is in
+ * the terminal's background. */
 void rt_progress_line_update(rt_progress_line *line, const char *text);
+/* What begins now and will not report how far it is: said by the beat alone, so that a short phase leaves no trace. */
+void rt_progress_line_phase(rt_progress_line *line, const char *text);
+/* Begins the beat: a thread that says the last text again, with the seconds since, where nothing new came for `every`
+ * seconds (a terminal: one second), until rt_progress_line_end or _free. */
+void rt_progress_line_beat(rt_progress_line *line);
 void rt_progress_line_end(rt_progress_line *line); /* clears it on a terminal */
 void rt_progress_line_free(rt_progress_line *line);
 /* "[#####.....]" of the given width. */
