@@ -19,7 +19,7 @@ MAKEFLAGS += -j$(JOBS)
 endif
 
 MODULES := base config text data model objective train eval checkpoint comm track api
-LONELY := help clean uninstall quickstart test test-long deps asan fuzz format lint
+LONELY := help clean uninstall quickstart test test-long deps asan tsan fuzz format lint
 BUILDING := $(filter-out $(LONELY),$(or $(MAKECMDGOALS),all))
 
 # --- what there is to build with: probed once, and again when the key changes --------------------------------------
@@ -163,7 +163,7 @@ $(BUILD)/obj/tests/%.o: MODULE_FLAGS = -Isrc -I.
 TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
 CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 
-.PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan fuzz bench lint format \
+.PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench lint format \
     install uninstall clean FORCE
 
 all: $(PROGRAM) $(API_LIBRARIES) ## build everything: build/rectrain, build/librectrain.a and .so.1 (the default)
@@ -206,10 +206,20 @@ test-long: ## make test in its longer forms (RECTRAIN_LONG_TESTS=1)
 	@tools/install_deps.sh test
 	@RECTRAIN_LONG_TESTS=1 $(MAKE) --no-print-directory test-run
 
-asan: ## every unit test under the address and undefined-behaviour sanitizers, in build/asan
+asan: ## every test under the address, leak and undefined-behaviour sanitizers, in build/asan
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan OPT=-O1 HARDEN= \
 	    EXTRA_CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
 	    EXTRA_LDFLAGS='-fsanitize=address,undefined' asan-run
+tsan: ## every unit test but the CUDA emulator's under clang's thread sanitizer, in build/tsan
+	@tests/support/fuzz.sh possible
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan CC=clang OPT=-O1 HARDEN= \
+	    EXTRA_CFLAGS='-fsanitize=thread -fno-omit-frame-pointer' EXTRA_LDFLAGS='-fsanitize=thread' tsan-run
+.PHONY: asan-run tsan-run
+asan-run: all test-programs
+	@BUILD=$(BUILD) OMP_NUM_THREADS=2 tests/support/sanitized.sh asan $(TESTS) $(CLI_TESTS)
+tsan-run: all $(filter-out $(TESTS_cuda),$(TESTS))
+	@BUILD=$(BUILD) OMP_NUM_THREADS=2 OMP_TOOL_LIBRARIES=$$($(CC) -print-resource-dir)/../../libarcher.so \
+	    tests/support/sanitized.sh tsan $(filter-out $(TESTS_cuda),$(TESTS))
 fuzz: ## every fuzzer of tests/fuzz under clang's sanitizers for SECONDS=30 each, or RUNS=n executions, in build/fuzz
 	@tests/support/fuzz.sh possible
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang OPT=-O1 HARDEN= \
@@ -228,10 +238,6 @@ FUZZ_RUNS := $(FUZZERS:%=%.run)
 fuzz-run: $(FUZZ_RUNS)
 $(FUZZ_RUNS): %.run: %
 	@tests/support/fuzz.sh run $< $(if $(RUNS),runs $(RUNS),seconds $(SECONDS)) $(BUILD)
-
-.PHONY: asan-run
-asan-run: test-programs
-	@BUILD=$(BUILD) OMP_NUM_THREADS=2 tests/support/run.sh $(TESTS)
 
 BENCHES := $(patsubst tools/%.c,$(BUILD)/bench/%,$(sort $(wildcard tools/bench_*.c)))
 $(BUILD)/obj/tools/%.o: MODULE_FLAGS = -Isrc

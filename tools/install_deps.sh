@@ -1,14 +1,15 @@
 #!/bin/sh
 # Installs the Debian packages that are needed and that this machine lacks.
-# Usage: tools/install_deps.sh [build|test|fetch]   build: the program; test: that and its tests; fetch: fetch_model.sh
+# Usage: tools/install_deps.sh [build|test|fetch|fuzz]   build: the program; test: that and its tests; fetch: what
+# fetch_model.sh needs; fuzz: test, and clang with its runtimes for make fuzz and make tsan
 # What is there is left alone: when nothing is missing neither apt nor the network is touched. Asks for sudo only when
 # not root. Without apt, or with neither root nor sudo, prints what to run instead and exits 69.
 set -u
 what=${1:-build}
 case $what in
-build | test | fetch) ;;
+build | test | fetch | fuzz) ;;
 *)
-    echo "usage: tools/install_deps.sh [build|test|fetch]" >&2
+    echo "usage: tools/install_deps.sh [build|test|fetch|fuzz]" >&2
     exit 2
     ;;
 esac
@@ -72,7 +73,14 @@ want_fetch() {
 }
 
 if [ "$what" = fetch ]; then want_fetch; else want_build; fi
-if [ "$what" = test ]; then
+if [ "$what" = fuzz ]; then
+    want_command clang clang
+    installed libclang-rt-dev || installed libclang-rt-14-dev || tests/support/fuzz.sh possible > /dev/null 2>&1 ||
+        want libclang-rt-dev
+    want_library libomp-dev omp.h openmp -fopenmp
+    want_command llvm-symbolizer llvm
+fi
+if [ "$what" = test ] || [ "$what" = fuzz ]; then
     want_library libcmocka-dev cmocka.h cmocka -lcmocka
     want_command g++ g++
     # Fibers of the CUDA emulator. A header of C++, so the probe above does not fit.
@@ -96,7 +104,10 @@ fi
 by_hand() {
     echo "tools/install_deps.sh: $1. Install them by hand, then run this again:" >&2
     echo "  Debian, Ubuntu:  apt-get install $missing" >&2
-    if [ "$what" != fetch ]; then
+    if [ "$what" = fuzz ]; then
+        echo "  Fedora, RHEL:    besides what a build needs: dnf install clang compiler-rt libomp-devel llvm" >&2
+        echo "  conda-forge:     besides what a build needs: conda install -c conda-forge clang compiler-rt llvm-openmp llvm-tools" >&2
+    elif [ "$what" != fetch ]; then
         echo "  Fedora, RHEL:    dnf install gcc make binutils pkgconf onednn-devel hdf5-devel libini_config-devel" \
             "jansson-devel utf8proc-devel xxhash-devel zlib-devel libzstd-devel libcmocka-devel bats gcc-c++" \
             "boost-devel" >&2

@@ -39,7 +39,7 @@ run() {
             / cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") edges = $(i + 1) }
             /^stat::number_of_executed_units/ { runs = $2 }
             /^stat::average_exec_per_sec/ { speed = $2 }
-            END { printf "  ok    fuzz %-16s %9d executions, %6d/s, %5d edges\n", name, runs, speed, edges }' "$log"
+            END { printf "  ok    fuzz %-16s %9d executions, %6d/s, %5d edges\n", name, runs, speed ? speed : runs, edges }' "$log"
         return 0
     fi
     artifact=$(find "$folder/found" -name "$name-*" -print -quit)

@@ -35,6 +35,9 @@ ok "no update where the lists did" not says update logged
 ok "root needs no sudo" not says sudo logged
 machine 'libcmocka-dev'
 ok "the build alone does not need the tests' libraries" says "nothing to install" install build
+machine 'clang libclang-rt-dev libclang-rt-14-dev libomp-dev'
+ok "tests do not need clang" says "nothing to install" install test
+ok "fuzzers do, and its runtimes" says "packages missing: clang libclang-rt-dev libomp-dev" install fuzz
 machine 'libjansson-dev' 1000
 ok "another user goes through sudo" eval 'install build && says "sudo env" logged'
 machine 'libjansson-dev' 1000
