@@ -3,6 +3,7 @@
 #define RT_CLI_ARGS_H
 #include "../base/text.h"
 #include "cli.h"
+#include <rectrain/rectrain.h>
 #include <stddef.h>
 
 typedef struct {
@@ -46,6 +47,6 @@ void rt_help_command(const rt_command_row *command, rt_text *out);
 void rt_help_man(rt_text *out);        /* a man page in roff, options of the configuration too */
 void rt_help_completion(rt_text *out); /* for bash */
 
-#define RT_VERSION "0.1.0"
+#define RT_VERSION RECTRAIN_VERSION
 
 #endif

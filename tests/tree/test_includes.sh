@@ -6,6 +6,8 @@
 may() {
     case $1/$2 in
     cli/*) ;;
+    api/cli) false ;;
+    api/*) ;;
     */base | */include) ;;
     data/text | objective/model | checkpoint/model | checkpoint/text) ;;
     train/objective | train/model | train/data | train/comm) ;;
@@ -57,7 +59,7 @@ ok "the tree keeps its edges" empty bad_edges .
 plant() {
     rm -rf "$scratch/tree"
     mkdir -p "$scratch/tree"/{include/rectrain,kernels/cpu}
-    for m in base config text data model objective train eval checkpoint comm track cli; do
+    for m in base config text data model objective train eval checkpoint comm track api cli; do
         mkdir -p "$scratch/tree/src/$m"
         echo '#include <stdio.h>' > "$scratch/tree/src/$m/$m.h"
     done
@@ -74,6 +76,7 @@ allowed() {
 }
 ok "allowed: train includes data" allowed src/train/x.c '#include "../data/data.h"'
 ok "allowed: cli includes anything" allowed src/cli/x.c '#include "../checkpoint/checkpoint.h"'
+ok "allowed: api includes anything but cli" allowed src/api/x.c '#include "../checkpoint/checkpoint.h"'
 ok "allowed: kernels include base through -Isrc" allowed kernels/cpu/x.c '#include "base/base.h"'
 ok "caught: base includes text" caught src/base/x.c '#include "../text/text.h"'
 ok "caught: model includes data" caught src/model/x.h '#include "../data/data.h"'
@@ -83,5 +86,7 @@ ok "caught: kernels include model through -Isrc" caught kernels/cpu/x.c '#includ
 ok "caught: in angle brackets too" caught src/text/x.c '#include <model/model.h>'
 ok "caught: a public header includes train" caught include/rectrain/x.h '#include "../../src/train/train.h"'
 ok "caught: anything includes cli" caught src/eval/x.c '#include "../cli/cli.h"'
+ok "caught: api includes cli" caught src/api/x.c '#include "../cli/cli.h"'
+ok "caught: eval includes api" caught src/eval/x.c '#include "../api/api.h"'
 ok "caught: a file that is not there" caught src/eval/x.c '#include "../evil/x.h"'
 done_testing
