@@ -168,7 +168,10 @@ rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t larges
     if (longest <= 0) longest = cfg->data.max_length;
     int eval_tokens = cfg->eval.batch_tokens > longest ? cfg->eval.batch_tokens : longest;
     s->eval_max_seqs = rt_eval_max_seqs(cfg->eval.batch_tokens);
-    rt_encoder_sizes sizes = {.eval_tokens = eval_tokens, .eval_seqs = s->eval_max_seqs, .max_len = longest};
+    rt_encoder_sizes sizes = {.eval_tokens = eval_tokens,
+                              .eval_seqs = s->eval_max_seqs,
+                              .max_len = longest,
+                              .recompute = cfg->train.recompute};
     if (training) {
         sizes.train_tokens = 1024, sizes.train_seqs = 32;
         size_t activations, workspace;

@@ -25,23 +25,57 @@ static size_t bind(rt_batch_buffer *b, unsigned char *base) {
     b->batch.row_scale = take(base, &used, seqs);
     b->batch.labels = take(base, &used, seqs);
     b->batch.example_id = take(base, &used, seqs);
+    b->batch_bytes = used;
     b->counts = take(base, &used, RADIX + tokens);
     return used;
 }
 
-rt_status rt_batch_buffer_new(int max_tokens, int max_seqs, rt_batch_buffer *out) {
-    *out = (rt_batch_buffer){0};
+static rt_status check_sizes(int max_tokens, int max_seqs) {
     if (max_tokens < 1 || max_seqs < 1 || max_tokens > INT32_MAX - 64 || max_seqs > INT32_MAX - 64)
         return rt_fail(RT_EINTERNAL, "a batch of %d tokens and %d sequences", max_tokens, max_seqs);
-    rt_batch_buffer b = {.max_tokens = max_tokens, .max_seqs = max_seqs};
-    b.bytes = bind(&b, NULL);
-    if (posix_memalign(&b.memory, 256, b.bytes) != 0)
-        return rt_fail(RT_ENOMEM, "no memory for a batch of %d tokens: %zu bytes", max_tokens, b.bytes);
-    memset(b.memory, 0, b.bytes);
-    bind(&b, b.memory);
-    b.batch.capacity = max_seqs;
-    *out = b;
     return RT_OK;
+}
+
+rt_status rt_batch_buffer_bytes(int max_tokens, int max_seqs, size_t *out) {
+    rt_batch_buffer b = {.max_tokens = max_tokens, .max_seqs = max_seqs};
+    RT_TRY(check_sizes(max_tokens, max_seqs));
+    *out = bind(&b, NULL);
+    return RT_OK;
+}
+
+void rt_batch_buffer_place(void *memory, int max_tokens, int max_seqs, rt_batch_buffer *out) {
+    *out = (rt_batch_buffer){.max_tokens = max_tokens, .max_seqs = max_seqs};
+    out->bytes = bind(out, memory);
+    out->batch.capacity = max_seqs;
+}
+
+rt_status rt_batch_buffer_new(int max_tokens, int max_seqs, rt_batch_buffer *out) {
+    void *memory;
+    size_t bytes;
+    *out = (rt_batch_buffer){0};
+    RT_TRY(rt_batch_buffer_bytes(max_tokens, max_seqs, &bytes));
+    if (posix_memalign(&memory, 256, bytes) != 0)
+        return rt_fail(RT_ENOMEM, "no memory for a batch of %d tokens: %zu bytes", max_tokens, bytes);
+    memset(memory, 0, bytes);
+    rt_batch_buffer_place(memory, max_tokens, max_seqs, out);
+    out->memory = memory;
+    return RT_OK;
+}
+
+rt_batch rt_batch_at(const rt_batch *batch, const void *from, const void *to) {
+    rt_batch moved = *batch;
+#define MOVE(field)                                                                                                    \
+    if (batch->field) moved.field = (const void *)((const char *)to + ((const char *)batch->field - (const char *)from))
+    MOVE(input_ids);
+    MOVE(positions);
+    MOVE(types);
+    MOVE(cu_seqlens);
+    MOVE(row_scale);
+    MOVE(labels);
+    MOVE(example_id);
+    MOVE(sorted_tokens);
+#undef MOVE
+    return moved;
 }
 
 void rt_batch_buffer_free(rt_batch_buffer *buffer) {
@@ -149,7 +183,7 @@ rt_status rt_batch_fill(rt_batch_buffer *buffer, const rt_dataset *ds, const uin
         if (rows[i] >= n_rows) return rt_fail(RT_EINTERNAL, "row %u of a data set of %u rows", rows[i], n_rows);
         int length = lengths[rows[i]];
         int32_t *to = writable(buffer->batch.input_ids) + buffer->batch.n_tokens;
-        if (length <= buffer->max_tokens - buffer->batch.n_tokens) rt_dataset_tokens(ds, rows[i], to, &split);
+        if (length <= buffer->max_tokens - buffer->batch.n_tokens) RT_TRY(rt_dataset_tokens(ds, rows[i], to, &split));
         RT_TRY(rt_batch_add(buffer, to, length, split, labels ? labels[rows[i]] : 0, scales ? scales[i] : 0, rows[i]));
     }
     rt_batch_finish(buffer, with_index);

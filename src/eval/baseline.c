@@ -1,5 +1,5 @@
 #include "baseline.h"
-#include "../data/batch.h"
+#include "../data/feed.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,32 +14,34 @@ typedef struct {
  */
 typedef struct {
     rt_encoder *encoder;
-    rt_batch_buffer buffer;
-    int32_t *ids, *positions, *cu_seqlens; /* of the buffer */
-    int n_tokens, n_seqs, max_len;
-    text_pair *pairs; /* [max_seqs] */
+    rt_feed *feed;
+    rt_batch_buffer *buffer; /* the feed's, being filled; NULL: none yet */
+    text_pair *pairs;        /* [max_seqs] */
     int n_pairs;
     unsigned char *raw; /* [max_seqs, H] pooled, as the backend keeps it */
     float *pooled;      /* [max_seqs, H] */
 } pair_batch;
 
-/* Returns the sequence's number. */
-static int add_text(pair_batch *b, int32_t first, const int32_t *rest, int n) {
-    int32_t *ids = b->ids + b->n_tokens, *positions = b->positions + b->n_tokens;
+static const rt_batch *batch_of(const pair_batch *b) {
+    return &b->buffer->batch;
+}
+
+/* *sequence is its number in the batch. */
+static rt_status add_text(pair_batch *b, int32_t first, const int32_t *rest, int n, int *sequence) {
+    int32_t *ids = (int32_t *)batch_of(b)->input_ids + batch_of(b)->n_tokens; /* the buffer's own memory */
     ids[0] = first;
     memcpy(ids + 1, rest, (size_t)(n - 1) * sizeof *ids);
-    for (int t = 0; t < n; t++) positions[t] = t;
-    b->n_tokens += n;
-    b->cu_seqlens[++b->n_seqs] = b->n_tokens;
-    if (n > b->max_len) b->max_len = n;
-    return b->n_seqs - 1;
+    *sequence = batch_of(b)->n_seqs;
+    return rt_batch_add(b->buffer, ids, n, n, 0, 0.0f, 0);
 }
 
 /* The last pair's text_a if it is this one, else -1. */
 static int last_text_a(const pair_batch *b, const int32_t *ids, int n) {
     if (b->n_pairs == 0) return -1;
-    int a = b->pairs[b->n_pairs - 1].a, start = b->cu_seqlens[a];
-    bool same = b->cu_seqlens[a + 1] - start == n && memcmp(b->ids + start, ids, (size_t)n * sizeof *ids) == 0;
+    const rt_batch *batch = batch_of(b);
+    int a = b->pairs[b->n_pairs - 1].a, start = batch->cu_seqlens[a];
+    bool same =
+        batch->cu_seqlens[a + 1] - start == n && memcmp(batch->input_ids + start, ids, (size_t)n * sizeof *ids) == 0;
     return same ? a : -1;
 }
 
@@ -53,22 +55,22 @@ static double cosine(const float *a, const float *b, int n) {
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
 }
 
-static rt_status run_batch(pair_batch *b, double *scores) {
-    rt_batch *batch = &b->buffer.batch;
-    rt_backend *be = b->encoder->model->be;
-    int hidden = b->encoder->model->bert.hidden;
-    if (b->n_seqs == 0) return RT_OK;
-    batch->n_tokens = b->n_tokens;
-    batch->n_seqs = b->n_seqs;
-    batch->max_len = b->max_len;
-    batch->bucket = (b->n_tokens + 63) / 64 * 64;
-    /* The contract's padding: zeros up to the bucket, empty sequences up to the capacity. */
-    memset(b->ids + b->n_tokens, 0, (size_t)(batch->bucket - b->n_tokens) * sizeof *b->ids);
-    memset(b->positions + b->n_tokens, 0, (size_t)(batch->bucket - b->n_tokens) * sizeof *b->positions);
-    for (int s = b->n_seqs + 1; s <= batch->capacity; s++) b->cu_seqlens[s] = b->n_tokens;
+static rt_status begin_batch(pair_batch *b) {
+    RT_TRY(rt_feed_begin(b->feed, &b->buffer));
+    rt_batch_begin(b->buffer);
+    b->n_pairs = 0;
+    return RT_OK;
+}
 
+static rt_status run_batch(pair_batch *b, double *scores) {
+    const rt_batch *batch;
+    rt_backend *be = b->encoder->model->be;
+    int hidden = b->encoder->model->bert.hidden, n_seqs = batch_of(b)->n_seqs;
+    if (n_seqs == 0) return RT_OK;
+    rt_batch_finish(b->buffer, false);
+    RT_TRY(rt_feed_send(b->feed, &batch));
     RT_TRY(rt_encoder_forward(b->encoder, batch, &(rt_pass){.training = false}));
-    size_t values = (size_t)b->n_seqs * (size_t)hidden;
+    size_t values = (size_t)n_seqs * (size_t)hidden;
     RT_TRY(be->download(be, b->raw, b->encoder->last->pooled, values * rt_dtype_size(be->act)));
     if (be->act == RT_F32) {
         memcpy(b->pooled, b->raw, values * sizeof *b->pooled);
@@ -83,27 +85,23 @@ static rt_status run_batch(pair_batch *b, double *scores) {
     for (int p = 0; p < b->n_pairs; p++)
         scores[b->pairs[p].row] = cosine(b->pooled + (size_t)b->pairs[p].a * (size_t)hidden,
                                          b->pooled + (size_t)b->pairs[p].b * (size_t)hidden, hidden);
-    b->n_tokens = b->n_seqs = b->n_pairs = b->max_len = 0;
-    return RT_OK;
+    RT_TRY(rt_feed_end(b->feed));
+    return begin_batch(b);
 }
 
 static rt_status pair_batch_new(rt_encoder *encoder, int batch_tokens, int max_seqs, pair_batch *b) {
     size_t values = (size_t)max_seqs * (size_t)encoder->model->bert.hidden;
     *b = (pair_batch){.encoder = encoder};
-    RT_TRY(rt_batch_buffer_new(batch_tokens, max_seqs, &b->buffer));
-    /* The batch shows its arrays as const; they are this buffer's own. */
-    b->ids = (int32_t *)b->buffer.batch.input_ids;
-    b->positions = (int32_t *)b->buffer.batch.positions;
-    b->cu_seqlens = (int32_t *)b->buffer.batch.cu_seqlens;
+    RT_TRY(rt_feed_new(encoder->model->be, batch_tokens, max_seqs, &b->feed));
     b->pairs = malloc((size_t)max_seqs * sizeof *b->pairs);
     b->raw = malloc(values * sizeof(float));
     b->pooled = malloc(values * sizeof *b->pooled);
     if (!b->pairs || !b->raw || !b->pooled) return rt_fail(RT_ENOMEM, "out of memory: vectors of %d texts", max_seqs);
-    return RT_OK;
+    return begin_batch(b);
 }
 
 static void pair_batch_free(pair_batch *b) {
-    rt_batch_buffer_free(&b->buffer);
+    rt_feed_free(b->feed);
     free(b->pairs);
     free(b->raw);
     free(b->pooled);
@@ -122,18 +120,19 @@ rt_status rt_baseline_cosine(rt_encoder *encoder, const rt_dataset *ds, int batc
     RT_GO(pair_batch_new(encoder, batch_tokens, max_seqs, &b));
     for (uint32_t row = 0; row < n_rows; row++) {
         int split = 0, n = lengths[row]; /* [CLS] A [SEP] | B [SEP]; B gets a [CLS] of its own */
-        rt_dataset_tokens(ds, row, ids, &split);
+        RT_GO(rt_dataset_tokens(ds, row, ids, &split));
         scores[row] = 0;
         if (split < 1 || split >= n) continue;
         if (n + 1 > batch_tokens || max_seqs < 2)
             RT_GO(rt_fail(RT_EINTERNAL, "row %u: %d tokens do not fit a batch of %d", row, n + 1, batch_tokens));
-        if (b.n_tokens + n + 1 > batch_tokens || b.n_seqs + 2 > max_seqs) {
+        if (batch_of(&b)->n_tokens + n + 1 > batch_tokens || batch_of(&b)->n_seqs + 2 > max_seqs) {
             if (stop && stop()) RT_GO(rt_fail(RT_ESTOPPED, "stopped by a signal"));
             RT_GO(run_batch(&b, scores));
         }
-        int a = last_text_a(&b, ids, split);
-        if (a < 0) a = add_text(&b, ids[0], ids + 1, split);
-        b.pairs[b.n_pairs++] = (text_pair){row, a, add_text(&b, ids[0], ids + split, n - split + 1)};
+        text_pair pair = {.row = row, .a = last_text_a(&b, ids, split)};
+        if (pair.a < 0) RT_GO(add_text(&b, ids[0], ids + 1, split, &pair.a));
+        RT_GO(add_text(&b, ids[0], ids + split, n - split + 1, &pair.b));
+        b.pairs[b.n_pairs++] = pair;
     }
     RT_GO(run_batch(&b, scores));
 done:

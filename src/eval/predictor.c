@@ -1,5 +1,5 @@
 #include "predictor.h"
-#include "../data/batch.h"
+#include "../data/feed.h"
 #include "../data/sampler.h"
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@ struct rt_predictor {
     rt_predictor_options o;
     rt_tok_scratch *scratch;
     rt_tok_stats stats;
-    rt_batch_buffer buffer;
+    rt_feed *feed;
     int32_t *ids; /* of all rows, one after the other */
     size_t n_ids, ids_capacity;
     size_t *starts; /* [rows + 1] into ids */
@@ -27,8 +27,8 @@ rt_status rt_predictor_new(const rt_predictor_options *options, rt_predictor **o
     p->part = malloc((size_t)options->max_seqs * (size_t)options->objective->labels * sizeof *p->part);
     if (!p->scratch || !p->part) RT_GO(rt_fail(RT_ENOMEM, "out of memory to predict"));
     int longest = options->encode.max_length;
-    RT_GO(rt_batch_buffer_new(options->batch_tokens > longest ? options->batch_tokens : longest, options->max_seqs,
-                              &p->buffer));
+    RT_GO(rt_feed_new(options->objective->be, options->batch_tokens > longest ? options->batch_tokens : longest,
+                      options->max_seqs, &p->feed));
     *out = p;
     return RT_OK;
 done:
@@ -39,7 +39,7 @@ done:
 void rt_predictor_free(rt_predictor *p) {
     if (!p) return;
     rt_tok_scratch_free(p->scratch);
-    rt_batch_buffer_free(&p->buffer);
+    rt_feed_free(p->feed);
     free(p->ids);
     free(p->starts);
     free(p->lengths);
@@ -96,13 +96,18 @@ const rt_tok_stats *rt_predictor_stats(const rt_predictor *p) {
 
 static rt_status score_batch(rt_predictor *p, const uint32_t *rows, int n) {
     size_t width = (size_t)p->o.objective->labels;
-    rt_batch_begin(&p->buffer);
+    rt_batch_buffer *buffer;
+    const rt_batch *batch;
+    RT_TRY(rt_feed_begin(p->feed, &buffer));
+    rt_batch_begin(buffer);
     for (int i = 0; i < n; i++) {
         uint32_t r = rows[i];
-        RT_TRY(rt_batch_add(&p->buffer, p->ids + p->starts[r], p->lengths[r], p->splits[r], 0, 0.0f, r));
+        RT_TRY(rt_batch_add(buffer, p->ids + p->starts[r], p->lengths[r], p->splits[r], 0, 0.0f, r));
     }
-    rt_batch_finish(&p->buffer, false);
-    RT_TRY(p->o.objective->predict(p->o.objective, &p->buffer.batch, p->part));
+    rt_batch_finish(buffer, false);
+    RT_TRY(rt_feed_send(p->feed, &batch));
+    RT_TRY(p->o.objective->predict(p->o.objective, batch, p->part));
+    RT_TRY(rt_feed_end(p->feed));
     for (int i = 0; i < n; i++)
         memcpy(p->logits + rows[i] * width, p->part + (size_t)i * width, width * sizeof *p->part);
     return RT_OK;

@@ -109,8 +109,9 @@ static rt_status bind_layer(rt_encoder *e, int l) {
     return rt_model_register(e->model, &r->ffn_out);
 }
 
-/* Pieces of one layer; `share` gives layers that keep nothing the same memory. */
-static void take_layer(const rt_encoder *e, const rt_acts *set, rt_arena *arena, int l, bool keep, rt_layer_acts *a,
+/* Pieces of one layer; `share` gives layers that keep nothing, or are run again, the same memory. `saves`: a
+ * backward will read what its forward leaves. */
+static void take_layer(const rt_encoder *e, const rt_acts *set, rt_arena *arena, int l, bool saves, rt_layer_acts *a,
                        const rt_layer_acts *share) {
     const rt_bert *b = &e->model->bert;
     size_t size = rt_dtype_size(e->model->be->act), h = (size_t)b->hidden;
@@ -126,9 +127,9 @@ static void take_layer(const rt_encoder *e, const rt_acts *set, rt_arena *arena,
         a->z1 = rt_arena_take(arena, rows * h, size);
         a->y1 = rt_arena_take(arena, rows * h, size);
         a->gelu = rt_arena_take(arena, rows * (size_t)b->ffn, size);
-        a->pre = keep ? rt_arena_take(arena, rows * (size_t)b->ffn, size) : NULL;
+        a->pre = saves ? rt_arena_take(arena, rows * (size_t)b->ffn, size) : NULL;
         a->z2 = rt_arena_take(arena, rows * h, size);
-        a->lse = keep ? RT_ARENA_NEW(arena, float, rows *(size_t)b->heads) : NULL;
+        a->lse = saves ? RT_ARENA_NEW(arena, float, rows *(size_t)b->heads) : NULL;
         a->mean1 = RT_ARENA_NEW(arena, float, rows);
         a->rstd1 = RT_ARENA_NEW(arena, float, rows);
         a->mean2 = RT_ARENA_NEW(arena, float, rows);
@@ -151,6 +152,7 @@ static void bind_acts(const rt_encoder *e, rt_acts *set, bool training, rt_arena
     set->embed_mean = RT_ARENA_NEW(arena, float, tokens);
     set->embed_rstd = RT_ARENA_NEW(arena, float, tokens);
     int low = training ? e->first_trainable : b->layers;
+    const bool again = training && e->sizes.recompute; /* one set of buffers serves all layers */
     for (int l = 0; l < b->layers; l++) {
         rt_layer_acts *a = &set->layers[l];
         bool keep = l >= low;
@@ -161,8 +163,8 @@ static void bind_acts(const rt_encoder *e, rt_acts *set, bool training, rt_arena
             if (l < 2) spare[l] = rt_arena_take(arena, tokens * h, size);
             a->y = spare[l & 1];
         }
-        take_layer(e, set, arena, l, keep, a, keep ? NULL : shared);
-        if (!keep && !shared) shared = a;
+        take_layer(e, set, arena, l, keep || again, a, keep && !again ? NULL : shared);
+        if (!shared && (!keep || again)) shared = a;
         x = a->y;
     }
     set->pooled_raw = rt_arena_take(arena, seqs * h, size);
@@ -299,6 +301,10 @@ void rt_encoder_free(rt_encoder *e) {
     if (e->workspace) be->release(be, e->workspace, e->workspace_bytes);
     free_lists(e);
     memset(e, 0, sizeof *e);
+}
+
+int64_t rt_encoder_token_rows(const rt_encoder *e, const rt_batch *batch) {
+    return e->model->be->host_memory ? batch->n_tokens : batch->bucket;
 }
 
 rt_dropout rt_encoder_dropout(const rt_encoder *e, const rt_pass *pass, float p, int site) {

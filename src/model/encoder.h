@@ -52,6 +52,7 @@ typedef struct {
 /* Sizes of the largest micro-batches; train_tokens 0: no training. */
 typedef struct {
     int train_tokens, train_seqs, eval_tokens, eval_seqs, max_len;
+    bool recompute; /* keep each layer's input alone and run the layer again in backward: the same bits, less memory */
 } rt_encoder_sizes;
 
 typedef struct rt_encoder {
@@ -107,6 +108,9 @@ void rt_param_span(const rt_param_table *table, int low, int high, int64_t *offs
 
 /* Shared by forward and backward: bind cuts the memory for this batch and makes it the last. */
 rt_status rt_encoder_bind(rt_encoder *encoder, const rt_batch *batch, bool training);
+/* Rows of a tensor that has one a token: on a device all of the bucket, so that few shapes come up. */
+int64_t rt_encoder_token_rows(const rt_encoder *encoder, const rt_batch *batch);
+rt_status rt_encoder_layer_forward(rt_encoder *encoder, const rt_batch *batch, const rt_pass *pass, int layer);
 rt_dropout rt_encoder_dropout(const rt_encoder *encoder, const rt_pass *pass, float p, int site);
 
 #endif

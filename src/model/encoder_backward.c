@@ -36,7 +36,7 @@ static rt_status attention_part(rt_encoder *e, const rt_batch *batch, const rt_p
     rt_backend *be = m->be;
     const rt_layer_rows *r = &e->layers[l];
     const rt_layer_acts *a = &e->last->layers[l];
-    const int64_t h = m->bert.hidden, tokens = batch->n_tokens;
+    const int64_t h = m->bert.hidden, tokens = rt_encoder_token_rows(e, batch);
     const size_t size = rt_dtype_size(be->act), wide = (size_t)h * size;
     const bool first = e->first_rows && l == m->bert.layers - 1;
     char *dqkv = e->last->grad_qkv;
@@ -108,7 +108,7 @@ static rt_status layer_backward(rt_encoder *e, const rt_batch *batch, const rt_p
     const rt_layer_acts *a = &e->last->layers[l];
     const bool first = e->first_rows && l == m->bert.layers - 1;
     const rt_rows which = first ? RT_ROWS_FIRST : RT_ROWS_TOKENS;
-    const int64_t rows = first ? batch->n_seqs : batch->n_tokens;
+    const int64_t rows = first ? batch->n_seqs : rt_encoder_token_rows(e, batch);
     RT_TRY(residual_norm(e, batch, pass, which, 8 * l + RT_SITE_FEED_FORWARD, r->ffn_out.bias, r->norm2, a->z2,
                          a->mean2, a->rstd2, *g, accumulate));
     RT_TRY(rt_linear_grad(m, &r->ffn_out,
@@ -180,6 +180,8 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
     RT_TRY(report(e, layers + 1, range_done, context));
     for (int l = layers - 1; l >= e->first_trainable; l--) {
         bool need_dx = l > e->first_trainable || e->embeddings_trainable;
+        /* What forward left in the shared buffers is the last layer's. */
+        if (e->sizes.recompute && l < layers - 1) RT_TRY(rt_encoder_layer_forward(e, batch, pass, l));
         RT_TRY(layer_backward(e, batch, pass, l, need_dx, &g, accumulate));
         RT_TRY(report(e, l + 1, range_done, context));
     }

@@ -21,7 +21,7 @@ static rt_status residual_norm(rt_encoder *e, const rt_batch *batch, const rt_pa
                                                 .hidden = m->bert.hidden});
 }
 
-static rt_status layer_forward(rt_encoder *e, const rt_batch *batch, const rt_pass *pass, int l) {
+rt_status rt_encoder_layer_forward(rt_encoder *e, const rt_batch *batch, const rt_pass *pass, int l) {
     rt_model *m = e->model;
     rt_backend *be = m->be;
     const rt_layer_rows *r = &e->layers[l];
@@ -29,7 +29,7 @@ static rt_status layer_forward(rt_encoder *e, const rt_batch *batch, const rt_pa
     const int64_t h = m->bert.hidden;
     const bool first = e->first_rows && l == m->bert.layers - 1;
     const rt_rows which = first ? RT_ROWS_FIRST : RT_ROWS_TOKENS;
-    const int64_t tokens = batch->n_tokens, rows = first ? batch->n_seqs : tokens;
+    const int64_t tokens = rt_encoder_token_rows(e, batch), rows = first ? batch->n_seqs : tokens;
     const size_t size = rt_dtype_size(be->act);
     const void *residual = a->x;
     rt_attention_forward_args attention = {
@@ -122,6 +122,6 @@ rt_status rt_encoder_forward(rt_encoder *e, const rt_batch *batch, const rt_pass
                                         .mean = e->last->embed_mean,
                                         .rstd = e->last->embed_rstd,
                                         .hidden = m->bert.hidden}));
-    for (int l = 0; l < m->bert.layers; l++) RT_TRY(layer_forward(e, batch, pass, l));
+    for (int l = 0; l < m->bert.layers; l++) RT_TRY(rt_encoder_layer_forward(e, batch, pass, l));
     return pool(e, batch, pass);
 }

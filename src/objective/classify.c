@@ -24,6 +24,7 @@ static rt_status bind(rt_objective *o, rt_encoder *encoder) {
     rt_classify *c = (rt_classify *)o;
     rt_model *m = encoder->model;
     c->encoder = encoder;
+    o->be = m->be;
     int row = rt_param_find(m->table, "classifier.weight");
     if (row < 0) return rt_fail(RT_EINTERNAL, "parameter table has no row classifier.weight");
     c->head = (rt_linear){.weight = row, .bias = row + 1, .n = o->labels, .k = m->bert.hidden};
@@ -85,10 +86,8 @@ static rt_status predict(rt_objective *o, const rt_batch *batch, float *logits) 
     return be->download(be, logits, c->logits, (size_t)batch->n_seqs * (size_t)o->labels * sizeof(float));
 }
 
-static rt_status losses(rt_objective *o, int n, double *out) {
-    rt_classify *c = (rt_classify *)o;
-    rt_backend *be = c->encoder->model->be;
-    return be->download(be, out, c->losses, (size_t)n * sizeof(double));
+static const double *losses(const rt_objective *o) {
+    return ((const rt_classify *)o)->losses;
 }
 
 static void close_classify(rt_objective *o) {

@@ -11,8 +11,9 @@ typedef struct rt_objective rt_objective;
 
 struct rt_objective {
     const char *name;
-    int labels;    /* K: columns of what predict returns */
-    int max_micro; /* loss slots: micro-batches a step may have */
+    int labels;     /* K: columns of what predict returns */
+    int max_micro;  /* loss slots: micro-batches a step may have */
+    rt_backend *be; /* the encoder's, from bind on */
 
     /* Appends its rows after the encoder's; their depth is L + 1. */
     rt_status (*add_params)(rt_objective *, rt_param_table *, const rt_bert *);
@@ -25,8 +26,8 @@ struct rt_objective {
                           void *context);
     /* Logits [n_seqs, K] f32 to host memory, dropout off. */
     rt_status (*predict)(rt_objective *, const rt_batch *, float *logits);
-    /* Losses of the last step's first n micro-batches, f64, to host memory: waits for them. */
-    rt_status (*losses)(rt_objective *, int n, double *out);
+    /* The slots that forward fills, f64 [max_micro], in backend memory. */
+    const double *(*losses)(const rt_objective *);
     void (*close)(rt_objective *);
 };
 

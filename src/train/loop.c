@@ -9,8 +9,10 @@ typedef struct {
     uint32_t per_epoch;
     double seconds;                         /* of steps since the last line */
     double last_save, last_eval, last_line; /* clock, for spans in minutes */
-    rt_step_result step;
+    rt_step_result step;                    /* the last whose results are known */
 } rt_loop;
+
+static rt_status settle(rt_loop *l);
 
 static bool clock_due(rt_every every, double *last) {
     if (every.unit != RT_EVERY_MINUTES || !(every.value > 0)) return false;
@@ -47,6 +49,7 @@ static rt_status emit(rt_loop *l, bool line) {
 }
 
 static rt_status save(rt_loop *l, rt_save_kind kind) {
+    RT_TRY(settle(l));
     l->last_save = rt_clock_seconds();
     return l->job->hooks.on_save(l->job->hooks.context, l->job->state, kind);
 }
@@ -81,7 +84,7 @@ static rt_status evaluate(rt_loop *l) {
 
 static rt_status stop_nonfinite(rt_loop *l) {
     rt_train_state *s = l->job->state;
-    s->step--; /* the step changed nothing and may be tried again, with other settings */
+    s->step = l->step.step; /* it changed nothing and may be tried again, with other settings */
     RT_TRY(save(l, RT_SAVE_LAST));
     return rt_fail(RT_EDATA,
                    "step %llu: loss %g, gradient norm %g: not finite. The weights before it are safe in last.h5. Start "
@@ -90,21 +93,38 @@ static rt_status stop_nonfinite(rt_loop *l) {
                    (unsigned long long)s->step, l->step.loss, l->step.grad_norm);
 }
 
-static rt_status one_step(rt_loop *l) {
+static rt_status account(rt_loop *l, const rt_step_result *r) {
     rt_train_state *s = l->job->state;
-    double start = rt_clock_seconds();
-    RT_TRY(rt_stepper_run(l->stepper, &l->step));
-    l->seconds += rt_clock_seconds() - start;
-    if (l->step.nonfinite && l->job->settings.stop_on_nonfinite) return stop_nonfinite(l);
-    if (!l->step.nonfinite) { /* the loss of a skipped step must not poison the mean */
-        s->loss_sum += l->step.loss;
+    l->step = *r;
+    if (r->nonfinite && l->job->settings.stop_on_nonfinite) return stop_nonfinite(l);
+    if (!r->nonfinite) { /* the loss of a skipped step must not poison the mean */
+        s->loss_sum += r->loss;
         s->loss_steps++;
     }
-    s->seqs += l->step.seqs;
-    s->tokens += l->step.tokens;
-    s->skipped_steps += l->step.skipped;
-    s->empty_steps += l->step.empty;
+    s->seqs += r->seqs;
+    s->tokens += r->tokens;
+    s->skipped_steps += r->skipped;
+    s->empty_steps += r->empty;
     return RT_OK;
+}
+
+/* Waits for the step under way: before a line, an evaluation, a checkpoint or the end. */
+static rt_status settle(rt_loop *l) {
+    rt_step_result r;
+    bool known;
+    double start = rt_clock_seconds();
+    RT_TRY(rt_stepper_finish(l->stepper, &r, &known));
+    l->seconds += rt_clock_seconds() - start;
+    return known ? account(l, &r) : RT_OK;
+}
+
+static rt_status one_step(rt_loop *l) {
+    rt_step_result before;
+    bool known;
+    double start = rt_clock_seconds();
+    RT_TRY(rt_stepper_start(l->stepper, &before, &known));
+    l->seconds += rt_clock_seconds() - start;
+    return known ? account(l, &before) : RT_OK;
 }
 
 /* What may come after the line of a step: evaluation, checkpoints, signals. A run that was stopped while it evaluated
@@ -140,8 +160,10 @@ static rt_status after_step(rt_loop *l) {
     rt_train_job *job = l->job;
     rt_train_state *s = job->state;
     bool end = s->step >= s->total_steps;
-    if (job->hooks.on_eval && (end || due(l, job->settings.eval_every, &l->last_eval))) s->eval_due = true;
+    bool eval = job->hooks.on_eval && (end || due(l, job->settings.eval_every, &l->last_eval));
     bool line = due(l, job->settings.line_every, &l->last_line);
+    if (end || eval || line || !job->settings.ahead) RT_TRY(settle(l));
+    if (eval) s->eval_due = true;
     RT_TRY(emit(l, line || end || may_end(l)));
     return border(l);
 }

@@ -1,49 +1,70 @@
 /* One optimizer step: rows, weights, micro-batches, gradients, norm, Adam. */
+#include "../data/feed.h"
 #include "train.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* What a step leaves behind, in memory that the device writes by itself. */
+typedef struct {
+    rt_step_state state;
+    double losses[]; /* [max_micro] */
+} readback;
+
 struct rt_stepper {
     rt_train_job job;
-    rt_batch_buffer buffer;
+    rt_feed *feed;
     rt_plan plan;
     uint32_t *rows;
-    float *scales;  /* of the micro-batch at hand */
-    double *losses; /* [max_micro] */
-    rt_adam_range *ranges;
+    float *scales;         /* of the micro-batch at hand */
+    rt_adam_range *ranges; /* backend memory */
     int n_ranges;
+    readback *back;
+    size_t back_bytes;
+    bool under_way; /* a step was issued and its results are not read yet: */
+    rt_step_result ahead;
+    int n_losses;
 };
+
+static size_t ranges_bytes(const rt_stepper *s) {
+    return (size_t)(s->n_ranges ? s->n_ranges : 1) * sizeof *s->ranges;
+}
 
 static rt_status make_ranges(rt_stepper *s) {
     const rt_param_table *t = s->job.encoder->model->table;
-    s->ranges = calloc((size_t)t->n, sizeof *s->ranges);
-    if (!s->ranges) return rt_fail(RT_ENOMEM, "out of memory for the optimizer's ranges");
+    rt_backend *be = s->job.encoder->model->be;
+    rt_adam_range *ranges = calloc((size_t)t->n, sizeof *ranges);
+    if (!ranges) return rt_fail(RT_ENOMEM, "out of memory for the optimizer's ranges");
     for (int i = 0; i < t->n; i++) {
         const rt_param *p = &t->rows[i];
         if (p->train_off < 0) continue;
         double decay = p->decay ? s->job.settings.weight_decay : 0.0;
-        s->ranges[s->n_ranges++] = (rt_adam_range){.param_off = p->param_off,
-                                                   .train_off = p->train_off,
-                                                   .count = p->count,
-                                                   .lr_scale = p->lr_scale,
-                                                   .weight_decay = (float)decay};
+        ranges[s->n_ranges++] = (rt_adam_range){.param_off = p->param_off,
+                                                .train_off = p->train_off,
+                                                .count = p->count,
+                                                .lr_scale = p->lr_scale,
+                                                .weight_decay = (float)decay};
     }
-    return RT_OK;
+    rt_status rc = be->alloc(be, ranges_bytes(s), "the optimizer's ranges", (void **)&s->ranges);
+    if (rc == RT_OK) rc = be->upload(be, s->ranges, ranges, (size_t)s->n_ranges * sizeof *ranges);
+    free(ranges);
+    return rc;
 }
 
 rt_status rt_stepper_new(const rt_train_job *job, rt_stepper **out) {
     rt_status rc = RT_OK;
+    rt_backend *be = job->encoder->model->be;
     rt_stepper *s = calloc(1, sizeof *s);
     if (!s) return rt_fail(RT_ENOMEM, "out of memory for the training step");
     s->job = *job;
     size_t batch = (size_t)job->settings.batch_size;
     s->rows = calloc(batch, sizeof *s->rows);
     s->scales = calloc(batch, sizeof *s->scales);
-    s->losses = calloc((size_t)job->objective->max_micro, sizeof *s->losses);
-    if (!s->rows || !s->scales || !s->losses) RT_GO(rt_fail(RT_ENOMEM, "out of memory for the training step"));
+    if (!s->rows || !s->scales) RT_GO(rt_fail(RT_ENOMEM, "out of memory for the training step"));
+    s->back_bytes = sizeof *s->back + (size_t)job->objective->max_micro * sizeof(double);
+    RT_GO(be->alloc_host(be, s->back_bytes, "a step's results", (void **)&s->back));
     RT_GO(make_ranges(s));
-    RT_GO(rt_batch_buffer_new(job->encoder->sizes.train_tokens, job->settings.max_seqs, &s->buffer));
+    RT_GO(rt_feed_new(be, job->encoder->sizes.train_tokens, job->settings.max_seqs, &s->feed));
     *out = s;
     return RT_OK;
 done:
@@ -53,12 +74,14 @@ done:
 
 void rt_stepper_free(rt_stepper *s) {
     if (!s) return;
-    rt_batch_buffer_free(&s->buffer);
+    rt_backend *be = s->job.encoder->model->be;
+    if (s->under_way && be->synchronize(be) != RT_OK) rt_error_clear(); /* whoever frees has the error that matters */
+    rt_feed_free(s->feed);
     rt_plan_free(&s->plan);
+    if (s->ranges) be->release(be, s->ranges, ranges_bytes(s));
+    if (s->back) be->release_host(be, s->back, s->back_bytes);
     free(s->rows);
     free(s->scales);
-    free(s->losses);
-    free(s->ranges);
     free(s);
 }
 
@@ -82,87 +105,124 @@ static rt_status run_micro(rt_stepper *s, int micro, double total_weight) {
     int start = plan->starts[micro], n = plan->starts[micro + 1] - start;
     bool last = micro == plan->n_micro - 1;
     rt_pass pass = {.training = true, .seed = s->job.settings.seed};
+    rt_batch_buffer *buffer;
+    const rt_batch *batch;
     for (int i = 0; i < n; i++) s->scales[i] = (float)(row_weight(s, plan->rows[start + i]) / total_weight);
-    RT_TRY(rt_batch_fill(&s->buffer, s->job.data, plan->rows + start, n, s->scales, true));
-    RT_TRY(s->job.objective->forward(s->job.objective, &s->buffer.batch, &pass, micro));
-    RT_TRY(s->job.objective->backward(s->job.objective, &s->buffer.batch, &pass, micro > 0, last ? reduce_range : NULL,
-                                      s));
+    RT_TRY(rt_feed_begin(s->feed, &buffer));
+    RT_TRY(rt_batch_fill(buffer, s->job.data, plan->rows + start, n, s->scales, true));
+    RT_TRY(rt_feed_send(s->feed, &batch));
+    RT_TRY(s->job.objective->forward(s->job.objective, batch, &pass, micro));
+    RT_TRY(s->job.objective->backward(s->job.objective, batch, &pass, micro > 0, last ? reduce_range : NULL, s));
+    RT_TRY(rt_feed_end(s->feed));
     return s->job.comm->poll(s->job.comm);
 }
 
-static void set_scalars(const rt_stepper *s, double lr) {
-    const rt_train_settings *t = &s->job.settings;
-    const rt_train_state *state = s->job.state;
-    double adam = (double)(state->adam_step + 1);
-    rt_step_state *scalars = s->job.encoder->model->state;
-    *scalars = (rt_step_state){.step = (uint32_t)state->step,
-                               .lr = (float)lr,
-                               .bias1 = (float)(1.0 - pow(t->beta1, adam)),
-                               .bias2 = (float)(1.0 - pow(t->beta2, adam)),
-                               .clip_norm = (float)t->clip_norm};
+/* The step's number is needed by dropout, from the first op on; the rest by Adam, when the step before is known. */
+static rt_status write_number(const rt_stepper *s) {
+    rt_model *m = s->job.encoder->model;
+    uint32_t step = (uint32_t)s->job.state->step;
+    return m->be->write(m->be, &m->state->step, &step, sizeof step);
 }
 
-static rt_status update(rt_stepper *s, rt_step_result *r) {
+static rt_status write_rates(const rt_stepper *s, double lr) {
+    const rt_train_settings *t = &s->job.settings;
+    rt_model *m = s->job.encoder->model;
+    double adam = (double)(s->job.state->adam_step + 1);
+    const struct {
+        float lr, bias1, bias2, clip_norm;
+    } rates = {(float)lr, (float)(1.0 - pow(t->beta1, adam)), (float)(1.0 - pow(t->beta2, adam)), (float)t->clip_norm};
+    _Static_assert(offsetof(rt_step_state, clip_norm) - offsetof(rt_step_state, lr) == 3 * sizeof(float),
+                   "the four rates stand side by side");
+    return m->be->write(m->be, &m->state->lr, &rates, sizeof rates);
+}
+
+static rt_status update(rt_stepper *s, double lr) {
     rt_model *m = s->job.encoder->model;
     rt_backend *be = m->be;
     const rt_train_settings *t = &s->job.settings;
-    if (!m->table->n_trainables) return RT_OK;
-    RT_TRY(be->sum_squares(be, &(rt_sum_squares_args){.x = m->grads,
-                                                      .n = m->table->n_trainables,
-                                                      .partials = m->norm_partials,
-                                                      .total = &m->state->grad_sq}));
-    /* A loss that is not finite must not move the weights even where its gradient looks sane. */
-    if (!isfinite(r->loss)) m->state->grad_sq = NAN;
-    RT_TRY(be->adamw(be, &(rt_adamw_args){.params = m->params,
-                                          .grads = m->grads,
-                                          .m = m->m,
-                                          .v = m->v,
-                                          .ranges = s->ranges,
-                                          .n_ranges = s->n_ranges,
-                                          .beta1 = t->beta1,
-                                          .beta2 = t->beta2,
-                                          .epsilon = (float)t->epsilon,
-                                          .state = m->state}));
-    r->skipped = m->state->skipped != 0;
-    r->nonfinite = r->skipped;
-    r->grad_norm = sqrt(m->state->grad_sq);
-    if (r->skipped) return RT_OK;
-    s->job.state->adam_step++;
-    return rt_model_pack(m, true);
+    const double *losses = s->job.objective->losses(s->job.objective);
+    if (m->table->n_trainables) {
+        RT_TRY(write_rates(s, lr));
+        RT_TRY(be->sum_squares(be, &(rt_sum_squares_args){.x = m->grads,
+                                                          .n = m->table->n_trainables,
+                                                          .partials = m->norm_partials,
+                                                          .total = &m->state->grad_sq}));
+        /* A loss that is not finite must not move the weights even where its gradient looks sane. Of several ranks all
+         * must decide alike: there the gradient's sum alone decides. */
+        RT_TRY(be->adamw(be, &(rt_adamw_args){.params = m->params,
+                                              .grads = m->grads,
+                                              .m = m->m,
+                                              .v = m->v,
+                                              .ranges = s->ranges,
+                                              .n_ranges = s->n_ranges,
+                                              .beta1 = t->beta1,
+                                              .beta2 = t->beta2,
+                                              .epsilon = (float)t->epsilon,
+                                              .losses = s->job.comm->size == 1 ? losses : NULL,
+                                              .n_losses = s->plan.n_micro,
+                                              .state = m->state}));
+        RT_TRY(rt_model_pack(m, true)); /* of a step that changed nothing: the same bytes again */
+    }
+    s->n_losses = s->plan.n_micro;
+    RT_TRY(be->download_start(be, s->back->losses, losses, (size_t)s->n_losses * sizeof *losses));
+    RT_TRY(be->download_start(be, &s->back->state, m->state, sizeof *m->state));
+    return be->mark(be, 0);
 }
 
-rt_status rt_stepper_run(rt_stepper *s, rt_step_result *r) {
+rt_status rt_stepper_finish(rt_stepper *s, rt_step_result *r, bool *known) {
+    rt_model *m = s->job.encoder->model;
+    *known = s->under_way;
+    if (!s->under_way) return RT_OK;
+    s->under_way = false;
+    *r = s->ahead;
+    if (r->empty) return RT_OK;
+    RT_TRY(m->be->wait(m->be, 0));
+    for (int i = 0; i < s->n_losses; i++) r->loss += s->back->losses[i];
+    RT_TRY(s->job.comm->sum_f64(s->job.comm, &r->loss, 1));
+    if (!m->table->n_trainables) return RT_OK;
+    r->skipped = r->nonfinite = s->back->state.skipped != 0;
+    r->grad_norm = sqrt(s->back->state.grad_sq);
+    if (!r->skipped) s->job.state->adam_step++;
+    return RT_OK;
+}
+
+rt_status rt_stepper_start(rt_stepper *s, rt_step_result *before, bool *known) {
     rt_train_state *state = s->job.state;
     const rt_train_settings *t = &s->job.settings;
     const uint16_t *lengths = rt_dataset_lengths(s->job.data);
     uint32_t n_rows = rt_dataset_rows(s->job.data), per_epoch = rt_steps_per_epoch(n_rows, t->batch_size);
-    memset(r, 0, sizeof *r);
+    rt_step_result r = {.step = state->step};
     int n = rt_step_rows(n_rows, t->seed, (uint32_t)(state->step / per_epoch), (uint32_t)(state->step % per_epoch),
                          t->batch_size, s->rows);
     double weight = 0;
     for (int i = 0; i < n; i++) {
         weight += row_weight(s, s->rows[i]);
-        r->tokens += lengths[s->rows[i]];
+        r.tokens += lengths[s->rows[i]];
     }
-    r->seqs = (uint64_t)n;
-    r->lr = rt_schedule_lr(t->schedule, t->learning_rate, state->step, state->warmup_steps, state->total_steps);
-    if (!(weight > 0)) {
-        r->empty = true;
-        state->step++;
-        return RT_OK;
+    r.seqs = (uint64_t)n;
+    r.lr = rt_schedule_lr(t->schedule, t->learning_rate, state->step, state->warmup_steps, state->total_steps);
+    r.empty = !(weight > 0);
+    if (!r.empty) {
+        RT_TRY(rt_plan_step(&s->plan, s->rows, n, lengths, t->micro_tokens, t->max_seqs, s->job.comm->rank,
+                            s->job.comm->size));
+        if (s->plan.n_micro > s->job.objective->max_micro)
+            return rt_fail(RT_EINTERNAL, "a step of %d micro-batches, but room for %d", s->plan.n_micro,
+                           s->job.objective->max_micro);
+        RT_TRY(write_number(s));
+        for (int i = 0; i < s->plan.n_micro; i++) RT_TRY(run_micro(s, i, weight));
+        RT_TRY(s->job.comm->wait_all(s->job.comm));
     }
-    RT_TRY(rt_plan_step(&s->plan, s->rows, n, lengths, t->micro_tokens, t->max_seqs, s->job.comm->rank,
-                        s->job.comm->size));
-    if (s->plan.n_micro > s->job.objective->max_micro)
-        return rt_fail(RT_EINTERNAL, "a step of %d micro-batches, but room for %d", s->plan.n_micro,
-                       s->job.objective->max_micro);
-    set_scalars(s, r->lr);
-    for (int i = 0; i < s->plan.n_micro; i++) RT_TRY(run_micro(s, i, weight));
-    RT_TRY(s->job.comm->wait_all(s->job.comm));
-    RT_TRY(s->job.objective->losses(s->job.objective, s->plan.n_micro, s->losses));
-    for (int i = 0; i < s->plan.n_micro; i++) r->loss += s->losses[i];
-    RT_TRY(s->job.comm->sum_f64(s->job.comm, &r->loss, 1));
-    RT_TRY(update(s, r));
+    RT_TRY(rt_stepper_finish(s, before, known));
+    if (*known && before->nonfinite && t->stop_on_nonfinite) return RT_OK; /* this one was never taken */
+    if (!r.empty) RT_TRY(update(s, r.lr));
+    s->ahead = r;
+    s->under_way = true;
     state->step++;
     return RT_OK;
+}
+
+rt_status rt_stepper_run(rt_stepper *s, rt_step_result *r) {
+    bool known;
+    RT_TRY(rt_stepper_start(s, r, &known));
+    return rt_stepper_finish(s, r, &known);
 }

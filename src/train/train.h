@@ -26,7 +26,8 @@ typedef struct {
     const double *class_weights; /* [max(K, 2)] or NULL */
     bool stop_on_nonfinite;      /* else such a step is skipped and counted */
     int patience;                /* evaluations without improvement before the end; 0: none */
-    bool keep_best;              /* save the best by metric; else the caller keeps the last */
+    bool ahead;     /* issue a step before the results of the one before are read: for a device; same numbers */
+    bool keep_best; /* save the best by metric; else the caller keeps the last */
     rt_every eval_every, checkpoint_every, line_every;
 } rt_train_settings;
 
@@ -92,15 +93,22 @@ uint64_t rt_schedule_warmup_steps(double warmup, uint64_t total);
 /* Whether a boundary of `every` lies between steps a (exclusive) and b (inclusive); MINUTES is never due here. */
 bool rt_every_due(rt_every every, uint64_t a, uint64_t b, uint32_t steps_per_epoch);
 
-/* One optimizer step; used by rt_train and by tests. */
+/* Optimizer steps. A device runs ahead of its host: start issues a step's forward and backward, then reads the results
+ * of the step before (*known: there was one), then issues the update. finish reads those of the last step started.
+ * Both count an update in state->adam_step when they learn that it was made; start advances state->step. Where the step
+ * before was not finite and stop_on_nonfinite is set, the new step is dropped before it changes anything. */
 typedef struct rt_stepper rt_stepper;
 typedef struct {
+    uint64_t step; /* its number, from 0 */
     double loss, lr, grad_norm;
     uint64_t seqs, tokens;
     bool skipped, empty, nonfinite;
 } rt_step_result;
 rt_status rt_stepper_new(const rt_train_job *job, rt_stepper **out);
-rt_status rt_stepper_run(rt_stepper *stepper, rt_step_result *result); /* advances state->step and adam_step */
+rt_status rt_stepper_start(rt_stepper *stepper, rt_step_result *before, bool *known);
+rt_status rt_stepper_finish(rt_stepper *stepper, rt_step_result *result, bool *known);
+/* Both at once, for a stepper with nothing under way. */
+rt_status rt_stepper_run(rt_stepper *stepper, rt_step_result *result);
 void rt_stepper_free(rt_stepper *stepper);
 
 #endif

@@ -17,6 +17,8 @@ typedef struct {
     rt_freeze freeze; /* layer_decay 0: none */
     int threads;      /* 0: one */
     rt_precision precision;
+    int layers; /* 0: two */
+    bool recompute;
     rt_train_settings settings; /* batch_size, micro_tokens, rates and so on; what is 0 gets a sensible value */
     uint64_t total_steps, warmup_steps;
 } rig_options;
@@ -77,7 +79,8 @@ static inline rt_dataset *rig_dataset(const rig_options *o, const rt_tokenizer *
 static inline void rig_model(rig *r, const rig_options *o, int train_tokens) {
     r->bert = rt_bert_default();
     r->bert.hidden = o->hidden ? o->hidden : 32;
-    r->bert.layers = 2, r->bert.heads = 2, r->bert.ffn = 2 * r->bert.hidden, r->bert.max_positions = 16;
+    r->bert.layers = o->layers ? o->layers : 2, r->bert.heads = 2, r->bert.ffn = 2 * r->bert.hidden,
+    r->bert.max_positions = 16;
     r->bert.vocab = rt_tokenizer_size(r->tok);
     r->bert.labels = o->labels ? o->labels : 2;
     r->bert.pooling = o->pooling;
@@ -99,7 +102,8 @@ static inline void rig_model(rig *r, const rig_options *o, int train_tokens) {
                               .train_seqs = batch,
                               .eval_tokens = eval_tokens,
                               .eval_seqs = eval_tokens / 4,
-                              .max_len = 16};
+                              .max_len = 16,
+                              .recompute = o->recompute};
     ok(rt_encoder_new(&r->model, &sizes, &r->encoder));
     ok(r->objective->bind(r->objective, &r->encoder));
     for (int i = 0; i < r->table.n; i++) {

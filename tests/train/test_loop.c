@@ -218,14 +218,14 @@ static void saved_by_signal(void **state) {
     close_book(&b);
 }
 
-static void nonfinite_stops(void **state) {
-    (void)state;
+static void check_nonfinite_stops(bool ahead, double line_every, const char *diary) {
     book b;
-    open_book(&b, &(rt_train_settings){.stop_on_nonfinite = true, .line_every = {1, RT_EVERY_STEPS}});
+    open_book(&b, &(rt_train_settings){
+                      .stop_on_nonfinite = true, .ahead = ahead, .line_every = {line_every, RT_EVERY_STEPS}});
     b.r.job.hooks.on_eval = NULL;
     b.poison_at = 3;
     assert_int_equal(rt_train(&b.r.job), RT_EDATA);
-    DIARY(&b, "line1 line2 last2 ");
+    DIARY(&b, diary);
     assert_non_null(strstr(rt_error_get()->text, "step 2: loss"));
     assert_non_null(strstr(rt_error_get()->text, "train.on_nonfinite = skip"));
     assert_int_equal(b.saved.step, 2);
@@ -234,19 +234,55 @@ static void nonfinite_stops(void **state) {
     close_book(&b);
 }
 
-static void nonfinite_is_skipped(void **state) {
+static void nonfinite_stops(void **state) {
     (void)state;
+    check_nonfinite_stops(false, 1, "line1 line2 last2 ");
+    check_nonfinite_stops(false, 5, "last2 ");
+    check_nonfinite_stops(true, 1, "line1 line2 last2 ");
+    check_nonfinite_stops(true, 5, "last2 "); /* learnt when step 3 is under way, which then changes nothing */
+}
+
+static void check_nonfinite_is_skipped(bool ahead, double line_every, const char *diary) {
     book b;
-    open_book(&b, &(rt_train_settings){.line_every = {2, RT_EVERY_STEPS}});
+    open_book(&b, &(rt_train_settings){.ahead = ahead, .line_every = {line_every, RT_EVERY_STEPS}});
     b.r.job.hooks.on_eval = NULL;
     b.poison_at = 10;
     ok(rt_train(&b.r.job));
-    DIARY(&b, "line2 line4 line6 line8 line10 line12? "); /* no step of the last line has a loss */
+    DIARY(&b, diary);
     assert_int_equal(b.r.state.skipped_steps, 3);
     assert_int_equal(b.r.state.adam_step, 9);
     assert_int_equal(b.seqs, 40);
     assert_memory_equal(b.r.model.params, b.params_at_poison, (size_t)b.r.table.n_params * sizeof(float));
     close_book(&b);
+}
+
+static void nonfinite_is_skipped(void **state) {
+    (void)state;
+    const char *diary = "line2 line4 line6 line8 line10 line12? "; /* no step of the last line has a loss */
+    check_nonfinite_is_skipped(false, 2, diary);
+    check_nonfinite_is_skipped(true, 2, diary);
+    check_nonfinite_is_skipped(true, 12, "line12 ");
+}
+
+/* Results read a step late: the same steps, lines, evaluations and checkpoints. */
+static void ahead(void **state) {
+    (void)state;
+    book now, late;
+    rt_train_settings s = usual;
+    open_book(&now, &s);
+    s.ahead = true;
+    open_book(&late, &s);
+    ok(rt_train(&now.r.job));
+    ok(rt_train(&late.r.job));
+    DIARY(&now, USUAL_DIARY);
+    DIARY(&late, USUAL_DIARY);
+    assert_true(late.loss == now.loss && late.grad_norm == now.grad_norm);
+    assert_int_equal(late.seqs, now.seqs);
+    assert_int_equal(late.tokens, now.tokens);
+    assert_int_equal(late.r.state.adam_step, 12);
+    assert_memory_equal(late.r.model.params, now.r.model.params, (size_t)now.r.table.n_params * sizeof(float));
+    close_book(&now);
+    close_book(&late);
 }
 
 /* A hook that fails ends the run with its status. */
@@ -278,10 +314,17 @@ static void nothing_to_do(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_of_things),      cmocka_unit_test(lines_hold_means), cmocka_unit_test(best_by_metric),
-        cmocka_unit_test(early_stopping),       cmocka_unit_test(stopped_anywhere), cmocka_unit_test(saved_by_signal),
-        cmocka_unit_test(nonfinite_stops),      cmocka_unit_test(failing_save),     cmocka_unit_test(nothing_to_do),
+        cmocka_unit_test(order_of_things),
+        cmocka_unit_test(lines_hold_means),
+        cmocka_unit_test(best_by_metric),
+        cmocka_unit_test(early_stopping),
+        cmocka_unit_test(stopped_anywhere),
+        cmocka_unit_test(saved_by_signal),
+        cmocka_unit_test(nonfinite_stops),
+        cmocka_unit_test(failing_save),
+        cmocka_unit_test(nothing_to_do),
         cmocka_unit_test(nonfinite_is_skipped),
+        cmocka_unit_test(ahead),
     };
     return cmocka_run_group_tests_name("loop", tests, make_folder, drop_folder);
 }

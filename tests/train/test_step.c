@@ -311,6 +311,40 @@ static void same_bytes(void **state) {
     }
 }
 
+static void check_recompute(rig_options o) {
+    rig kept, again;
+    o.layers = 4;
+    rt_step_result want = gradients(&kept, &o);
+    o.recompute = true;
+    rt_step_result have = gradients(&again, &o);
+    assert_true(want.grad_norm > 1e-3);
+    assert_true(have.loss == want.loss && have.grad_norm == want.grad_norm);
+    assert_memory_equal(again.model.grads, kept.model.grads, (size_t)kept.table.n_trainables * sizeof(float));
+    assert_true(again.encoder.arena_bytes < kept.encoder.arena_bytes);
+    rig_close(&kept);
+    rig_close(&again);
+}
+
+/* Layers run again in backward give the same bits, masks included; frozen layers below share their buffers. */
+static void recompute(void **state) {
+    (void)state;
+    for (int pooling = RT_POOL_CLS; pooling <= RT_POOL_MEAN; pooling++)
+        for (int precision = RT_PRECISION_FP32; precision <= RT_PRECISION_BF16; precision += 2) {
+            rig_options o = {.rows = rig_rows,
+                             .dropout = 0.1f,
+                             .pooling = (rt_pooling)pooling,
+                             .precision = (rt_precision)precision,
+                             .settings.micro_tokens = 30};
+            check_recompute(o);
+            o.freeze.embeddings = true;
+            check_recompute(o);
+            o.freeze.layers = 2;
+            check_recompute(o);
+            o.freeze.layers = 3;
+            check_recompute(o);
+        }
+}
+
 /* The rate of each step is the schedule's, the first of a warm-up 0: it moves nothing but the moments. */
 static void warm_up(void **state) {
     (void)state;
@@ -339,6 +373,7 @@ int main(void) {
         cmocka_unit_test(clipping),        cmocka_unit_test(weight_decay),
         cmocka_unit_test(freezing),        cmocka_unit_test(layer_decay),
         cmocka_unit_test(same_bytes),      cmocka_unit_test(warm_up),
+        cmocka_unit_test(recompute),
     };
     return cmocka_run_group_tests_name("step", tests, make_folder, drop_folder);
 }
