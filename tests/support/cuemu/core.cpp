@@ -459,43 +459,101 @@ void copy_wait(int groups_left) {
     f->groups.erase(f->groups.begin(), f->groups.begin() + (long)done);
 }
 
-rt_status launch(const char *file, const char *text, dim3 grid, dim3 block, size_t shared_bytes,
-                 void (*entry)(const void *), const void *closure) {
-    machine &m = self();
-    std::lock_guard<std::mutex> lock(m.one_launch);
-    uint64_t threads = (uint64_t)block.x * block.y * block.z, blocks = (uint64_t)grid.x * grid.y * grid.z;
-    m.file = file, m.kernel = name_of(text), m.error.clear(), m.failed = false, m.counts = {};
+/* --- launches ----------------------------------------------------------------------------------------------------- */
+
+static cuemu_queue queue;
+
+static rt_status check_sizes(const launch_sizes &l) {
+    const uint64_t threads = (uint64_t)l.block.x * l.block.y * l.block.z;
+    const uint64_t blocks = (uint64_t)l.grid.x * l.grid.y * l.grid.z;
+    const std::string kernel = name_of(l.text);
     if (threads == 0 || threads > 1024 || threads % 32)
         return rt_fail(RT_EINTERNAL, "%s: kernel %s: a block of %llu threads; 32 to 1024 in whole warps are possible",
-                       file, m.kernel.c_str(), (unsigned long long)threads);
-    if (blocks == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-        return rt_fail(RT_EINTERNAL, "%s: kernel %s: a grid of %u x %u x %u blocks", file, m.kernel.c_str(), grid.x,
-                       grid.y, grid.z);
-    if (shared_bytes > 227 * 1024)
-        return rt_fail(RT_EINTERNAL, "%s: kernel %s: %zu bytes of shared memory; 227 KiB are possible", file,
-                       m.kernel.c_str(), shared_bytes);
-    m.threads = (unsigned)threads, m.entry = entry, m.closure = closure;
+                       l.file, kernel.c_str(), (unsigned long long)threads);
+    if (blocks == 0 || l.grid.x > 0x7fffffffu || l.grid.y > 65535 || l.grid.z > 65535)
+        return rt_fail(RT_EINTERNAL, "%s: kernel %s: a grid of %u x %u x %u blocks", l.file, kernel.c_str(), l.grid.x,
+                       l.grid.y, l.grid.z);
+    if (l.shared_bytes > 227 * 1024)
+        return rt_fail(RT_EINTERNAL, "%s: kernel %s: %zu bytes of shared memory; 227 KiB are possible", l.file,
+                       kernel.c_str(), l.shared_bytes);
+    return RT_OK;
+}
+
+struct launched {
+    launch_sizes sizes;
+    void (*entry)(const void *);
+    void (*drop)(const void *);
+    const void *closure;
+};
+
+static rt_status run_launched(void *context) {
+    const launched &l = *(const launched *)context;
+    const dim3 grid = l.sizes.grid, block = l.sizes.block;
+    machine &m = self();
+    std::lock_guard<std::mutex> lock(m.one_launch);
+    const unsigned blocks = grid.x * grid.y * grid.z;
+    m.file = l.sizes.file, m.kernel = name_of(l.sizes.text), m.error.clear(), m.failed = false, m.counts = {};
+    m.threads = block.x * block.y * block.z, m.entry = l.entry, m.closure = l.closure;
     m.random = m.seed * 0x9E3779B97F4A7C15ull + 0x632BE59BD9B4E019ull;
     block_size = block, grid_size = grid;
     prepare(m);
     m.shared.clear();
-    if (shared_bytes) shared_of(m, &m, shared_bytes, {file, 0});
+    if (l.sizes.shared_bytes) shared_of(m, &m, l.sizes.shared_bytes, {l.sizes.file, 0});
     std::vector<unsigned> order;
-    shuffle(m, order, (unsigned)blocks);
+    shuffle(m, order, blocks);
     for (unsigned b : order) {
         block_index = dim3(b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y);
         run_block(m);
         if (m.failed) return rt_fail(RT_EINTERNAL, "%s", m.error.c_str());
-        m.counts.blocks++, m.counts.threads += threads;
+        m.counts.blocks++, m.counts.threads += m.threads;
     }
+    return RT_OK;
+}
+
+static void drop_launched(void *context) {
+    launched *l = (launched *)context;
+    l->drop(l->closure);
+    delete l;
+}
+
+rt_status launch(const launch_sizes &sizes, void *stream, void (*entry)(const void *), void (*drop)(const void *),
+                 const void *closure) {
+    launched *l = new launched{sizes, entry, drop, closure};
+    rt_status status = check_sizes(sizes);
+    if (status == RT_OK && queue) return queue(stream, name_of(sizes.text).c_str(), run_launched, drop_launched, l);
+    if (status == RT_OK) status = run_launched(l);
+    drop_launched(l);
+    return status;
+}
+
+struct zeroed {
+    void *to;
+    size_t bytes;
+};
+static rt_status run_zeroed(void *context) {
+    const zeroed *z = (const zeroed *)context;
+    std::memset(z->to, 0, z->bytes);
+    return RT_OK;
+}
+static void drop_zeroed(void *context) {
+    delete (zeroed *)context;
+}
+rt_status zero_async(void *to, size_t bytes, void *stream) {
+    if (!bytes) return RT_OK;
+    if (queue) return queue(stream, "rt_zero_async", run_zeroed, drop_zeroed, new zeroed{to, bytes});
+    std::memset(to, 0, bytes);
     return RT_OK;
 }
 
 } // namespace cuemu
 
-/* --- device memory ----------------------------------------------------------------------------------------------- */
+/* --- what tests call --------------------------------------------------------------------------------------------- */
 
 using cuemu::self;
+
+void cuemu_set_queue(cuemu_queue queue) {
+    cuemu::queue = queue;
+}
 
 static size_t guard_bytes() {
     return CUEMU_ASAN ? 0 : 256; /* the sanitizer has zones of its own, right beside the last byte */

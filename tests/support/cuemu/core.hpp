@@ -60,8 +60,15 @@ void copy_async(void *to, const void *from, size_t bytes, site where);
 void copy_commit();
 void copy_wait(int groups_left);
 
-rt_status launch(const char *file, const char *text, dim3 grid, dim3 block, size_t shared_bytes,
-                 void (*entry)(const void *), const void *closure);
+struct launch_sizes {
+    const char *file, *text;
+    dim3 grid, block;
+    size_t shared_bytes;
+};
+/* The closure is a copy of the kernel's arguments, freed by `drop`. */
+rt_status launch(const launch_sizes &sizes, void *stream, void (*entry)(const void *), void (*drop)(const void *),
+                 const void *closure);
+rt_status zero_async(void *to, size_t bytes, void *stream);
 
 /* An element of a shared array: reads and writes are told to the race detector. */
 template <typename T> class element {
@@ -102,13 +109,16 @@ template <typename T> class shared_array {
 template <typename F> void call(const void *closure) {
     (*(const F *)closure)();
 }
+template <typename F> void drop(const void *closure) {
+    delete (const F *)closure;
+}
 
 template <typename... P, typename... A>
 rt_status launch_kernel(const char *file, const char *text, void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes,
                         void *stream, A... args) {
-    (void)stream;
     auto body = [=]() { kernel((P)args...); };
-    return launch(file, text, grid, block, bytes, call<decltype(body)>, &body);
+    typedef decltype(body) body_type;
+    return launch({file, text, grid, block, bytes}, stream, call<body_type>, drop<body_type>, new body_type(body));
 }
 
 } // namespace cuemu

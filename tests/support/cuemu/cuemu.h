@@ -27,6 +27,13 @@ void cuemu_free(void *pointer);
 /* RT_OK, or RT_EINTERNAL if a guard zone of living device memory was written; `where` goes into the message. */
 rt_status cuemu_check_guards(const char *where);
 
+/* Where streams are queues (tests/support/fakes) launches and rt_zero_async are handed over: run(context) does the
+ * work, drop(context) frees it, run or not. What a launch's sizes break is told at the launch. NULL: all is run at
+ * once. */
+typedef rt_status (*cuemu_queue)(void *stream, const char *what, rt_status (*run)(void *), void (*drop)(void *),
+                                 void *context);
+void cuemu_set_queue(cuemu_queue queue);
+
 /* What the last launch did: for tests of the emulator, and for a first idea of a kernel's cost. */
 typedef struct {
     uint64_t blocks, threads, barriers, warp_calls, switches;

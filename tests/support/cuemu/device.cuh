@@ -17,9 +17,7 @@
 #define rt_launch(...) cuemu::launch_kernel(__FILE__, #__VA_ARGS__, __VA_ARGS__)
 
 static inline rt_status rt_zero_async(void *to, size_t bytes, void *stream) {
-    (void)stream;
-    if (bytes) std::memset(to, 0, bytes);
-    return RT_OK;
+    return cuemu::zero_async(to, bytes, stream);
 }
 
 static inline uint32_t rt_bits_of(float x) {
