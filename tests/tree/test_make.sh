@@ -2,7 +2,7 @@
 # The Makefile: help from its own comments, a changed flag or a removed source rebuilds, missing libraries are named.
 . tests/support/tap.sh
 
-for target in all quickstart test test-long asan fuzz bench lint format install clean; do
+for target in all quickstart test test-long asan tsan fuzz bench lint format install clean; do
     ok "make help lists $target" says "  $target " make help
 done
 
