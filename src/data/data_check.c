@@ -1,10 +1,11 @@
 #include "data_check.h"
-#include "dataset_internal.h"
+#include "data_check_keep.h"
+#include "slices.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* Texts are compared a part of all hashes at a time, so that memory does not grow with the rows. */
-enum { PART_ROWS = 1 << 21, PART_SLOTS = 1 << 22, LENGTHS = 1 << 16 };
+enum { PART_SLOTS = 1 << 22, WINDOW = 8192, LENGTHS = 1 << 16 };
 
 /* Below this click rate clicks are called rare, and so many rows of label 0 for each are suggested. */
 #define RARE_RATE 0.05
@@ -17,37 +18,59 @@ typedef struct {
 } text_seen;
 
 static text_seen *find(text_seen *table, size_t slots, uint64_t hash) {
-    size_t slot = (size_t)(hash >> 12) & (slots - 1);
+    size_t slot = (size_t)(hash >> 20) & (slots - 1);
     while (table[slot].hash && table[slot].hash != hash) slot = (slot + 1) & (slots - 1);
     return &table[slot];
 }
 
+/* Counts one of `parts` parts of all texts. *full: more different texts than there is room for. */
+static rt_status compare_part(const rt_dataset *ds, text_seen *table, size_t slots, uint64_t parts, uint64_t part,
+                              rt_data_check *out, bool *full) {
+    const int32_t *labels = ds->labels;
+    uint64_t texts[WINDOW], rows = ds->header.rows;
+    size_t used = 0;
+    memset(table, 0, slots * sizeof *table);
+    for (uint64_t first = 0, n; first < rows; first += n) {
+        n = rows - first < WINDOW ? rows - first : WINDOW;
+        RT_TRY(rt_section_read(ds, RT_SECTION_TEXTS, first, (size_t)n, texts));
+        for (uint64_t i = 0; i < n; i++) {
+            if ((texts[i] & (parts - 1)) != part) continue;
+            text_seen *seen = find(table, slots, texts[i]);
+            used += !seen->rows;
+            out->duplicates += seen->rows > 0;
+            seen->hash = texts[i];
+            seen->rows++;
+            if (labels) seen->labels |= labels[first + i] > 0 ? 2 : 1;
+        }
+        *full = used + WINDOW > slots / 10 * 9; /* always room for another window */
+        if (*full) return RT_OK;
+    }
+    for (size_t i = 0; i < slots; i++) {
+        out->contradictory_pairs += table[i].labels == 3;
+        out->contradictory_rows += table[i].labels == 3 ? table[i].rows : 0;
+    }
+    return RT_OK;
+}
+
+/* As many parts as it takes: tables of a few texts many times over need one. */
 static rt_status compare_texts(const rt_dataset *ds, rt_data_check *out) {
-    const uint64_t *texts = ds->at[RT_SECTION_TEXTS], rows = ds->header.rows;
-    const int32_t *labels = ds->at[RT_SECTION_LABELS];
-    uint64_t parts = 1;
-    while (rows / parts > PART_ROWS / 2) parts *= 2;
-    size_t slots = 64;
+    const uint64_t rows = ds->header.rows;
+    size_t slots = 4 * WINDOW;
     while (slots < 2 * rows && slots < PART_SLOTS) slots *= 2;
     text_seen *table = malloc(slots * sizeof *table);
     if (!table) return rt_fail(RT_ENOMEM, "no memory to compare %llu rows", (unsigned long long)rows);
-    for (uint64_t part = 0; part < parts; part++) {
-        memset(table, 0, slots * sizeof *table);
-        for (uint64_t r = 0; r < rows; r++) {
-            if ((texts[r] & (parts - 1)) != part) continue;
-            text_seen *seen = find(table, slots, texts[r]);
-            out->duplicates += seen->rows > 0;
-            seen->hash = texts[r];
-            seen->rows++;
-            if (labels) seen->labels |= labels[r] > 0 ? 2 : 1;
-        }
-        for (size_t i = 0; i < slots; i++) {
-            out->contradictory_pairs += table[i].labels == 3;
-            out->contradictory_rows += table[i].labels == 3 ? table[i].rows : 0;
-        }
+    rt_status rc = RT_OK;
+    for (uint64_t parts = 1, part = 0; part < parts && rc == RT_OK; part++) {
+        bool full = false;
+        rc = compare_part(ds, table, slots, parts, part, out, &full);
+        if (rc != RT_OK || !full) continue;
+        if (parts > rows) rc = rt_fail(RT_EDATA, "%s: texts whose hashes do not tell them apart", ds->name);
+        out->duplicates = out->contradictory_pairs = out->contradictory_rows = 0;
+        parts *= 2;
+        part = UINT64_MAX; /* from the first */
     }
     free(table);
-    return RT_OK;
+    return rc;
 }
 
 /* The smallest length that this share of the rows does not exceed. */
@@ -61,7 +84,7 @@ static int percentile(const uint64_t *histogram, uint64_t rows, double share) {
 }
 
 static rt_status measure_lengths(const rt_dataset *ds, rt_data_check *out) {
-    const uint16_t *lengths = ds->at[RT_SECTION_LENGTHS];
+    const uint16_t *lengths = ds->lengths;
     uint64_t *histogram = calloc(LENGTHS, sizeof *histogram), above = 0;
     if (!histogram) return rt_fail(RT_ENOMEM, "no memory to count lengths");
     for (uint64_t r = 0; r < out->rows; r++) {
@@ -77,32 +100,38 @@ static rt_status measure_lengths(const rt_dataset *ds, rt_data_check *out) {
     return RT_OK;
 }
 
-static void measure_times(const rt_dataset *ds, rt_data_check *out) {
-    const int64_t *times = ds->at[RT_SECTION_TIMES];
-    out->has_times = times != NULL;
-    out->calendar = ds->header.calendar;
-    out->first = INT64_MAX, out->last = INT64_MIN;
-    for (uint64_t r = 0; times && r < out->rows; r++) {
-        out->without_time += times[r] == INT64_MIN;
-        if (times[r] == INT64_MIN) continue;
-        if (times[r] < out->first) out->first = times[r];
-        if (times[r] > out->last) out->last = times[r];
+static rt_status measure_times(const rt_dataset *ds, rt_data_check *out) {
+    int64_t times[WINDOW];
+    for (uint64_t first = 0, n; out->has_times && first < out->rows; first += n) {
+        n = out->rows - first < WINDOW ? out->rows - first : WINDOW;
+        RT_TRY(rt_section_read(ds, RT_SECTION_TIMES, first, (size_t)n, times));
+        for (uint64_t i = 0; i < n; i++) {
+            out->without_time += times[i] == INT64_MIN;
+            if (times[i] == INT64_MIN) continue;
+            if (times[i] < out->first) out->first = times[i];
+            if (times[i] > out->last) out->last = times[i];
+        }
     }
+    return RT_OK;
 }
 
 static rt_status balance_slices(const rt_dataset *ds, rt_data_check *out) {
-    const int32_t *labels = ds->at[RT_SECTION_LABELS];
-    RT_TRY(rt_dataset_slices(ds, &out->slices));
-    out->by_slice = calloc((size_t)out->slices.n + 1, sizeof *out->by_slice);
-    if (!out->by_slice) return rt_fail(RT_ENOMEM, "no memory for %u slices", out->slices.n);
-    for (uint32_t i = 0; i < out->slices.n; i++) out->by_slice[i].name = out->slices.names[i];
-    for (int c = 0; c < out->slices.n_columns; c++)
-        for (uint64_t r = 0; r < out->rows; r++) {
-            rt_check_slice *s = &out->by_slice[out->slices.of_row[(uint64_t)c * out->rows + r]];
-            s->rows++;
-            s->clicks += labels && labels[r] > 0;
-        }
-    return RT_OK;
+    rt_slice_counts counts;
+    RT_TRY(rt_dataset_slice_counts(ds, &counts));
+    rt_status rc = RT_OK;
+    out->by_slice = calloc((size_t)counts.n + 1, sizeof *out->by_slice);
+    if (!out->by_slice) {
+        rc = rt_fail(RT_ENOMEM, "no memory for %u slices", counts.n);
+        goto done;
+    }
+    for (uint32_t i = 0; i < counts.n; i++) {
+        out->by_slice[i] = (rt_check_slice){counts.names[i], counts.rows[i], counts.clicks[i]};
+        counts.names[i] = NULL;
+    }
+    out->n_slices = counts.n;
+done:
+    rt_slice_counts_free(&counts);
+    return rc;
 }
 
 static void suggest(rt_data_check *out) {
@@ -126,14 +155,21 @@ rt_status rt_data_check_fill(const rt_dataset *ds, int max_length, rt_data_check
                            .mean_len = s->mean_len,
                            .max_len = s->max_len,
                            .max_length = max_length,
-                           .has_groups = ds->at[RT_SECTION_GROUPS] != NULL,
+                           .has_groups = rt_dataset_has_groups(ds),
+                           .has_times = rt_section_has(ds, RT_SECTION_TIMES),
+                           .calendar = ds->header.calendar,
+                           .first = INT64_MAX,
+                           .last = INT64_MIN,
                            .groups = ds->header.n_groups,
                            .one_class_groups = ds->header.one_class_groups};
     rt_status rc = RT_OK;
-    RT_GO(compare_texts(ds, out));
-    RT_GO(measure_lengths(ds, out));
-    RT_GO(balance_slices(ds, out));
-    measure_times(ds, out);
+    if (!rt_data_check_recall(ds, out)) {
+        RT_GO(compare_texts(ds, out));
+        RT_GO(measure_lengths(ds, out));
+        RT_GO(balance_slices(ds, out));
+        RT_GO(measure_times(ds, out));
+        rt_data_check_keep(ds, out);
+    }
     suggest(out);
 done:
     if (rc != RT_OK) rt_data_check_free(out);
@@ -142,21 +178,44 @@ done:
 
 void rt_data_check_free(rt_data_check *check) {
     if (!check) return;
-    rt_data_slices_free(&check->slices);
+    for (uint32_t i = 0; check->by_slice && i < check->n_slices; i++) free(check->by_slice[i].name);
     free(check->by_slice);
     check->by_slice = NULL;
+    check->n_slices = 0;
+}
+
+static rt_status newest(const rt_dataset *ds, int64_t *out) {
+    int64_t times[WINDOW];
+    *out = INT64_MIN;
+    for (uint64_t first = 0, n; first < ds->header.rows; first += n) {
+        n = ds->header.rows - first < WINDOW ? ds->header.rows - first : WINDOW;
+        RT_TRY(rt_section_read(ds, RT_SECTION_TIMES, first, (size_t)n, times));
+        for (uint64_t i = 0; i < n; i++) *out = times[i] > *out ? times[i] : *out;
+    }
+    return RT_OK;
+}
+
+static rt_status compare_times(const rt_dataset *ds, const rt_dataset *other, rt_data_against *out) {
+    int64_t times[WINDOW], last;
+    if (!rt_section_has(ds, RT_SECTION_TIMES) || !rt_section_has(other, RT_SECTION_TIMES) ||
+        ds->header.calendar != other->header.calendar)
+        return RT_OK;
+    RT_TRY(newest(ds, &last));
+    for (uint64_t first = 0, n; first < other->header.rows; first += n) {
+        n = other->header.rows - first < WINDOW ? other->header.rows - first : WINDOW;
+        RT_TRY(rt_section_read(other, RT_SECTION_TIMES, first, (size_t)n, times));
+        for (uint64_t i = 0; i < n; i++) out->not_newer += times[i] != INT64_MIN && times[i] <= last;
+    }
+    out->has_times = last != INT64_MIN;
+    out->overlaps = out->not_newer > 0;
+    return RT_OK;
 }
 
 rt_status rt_data_check_against(const rt_dataset *ds, const rt_dataset *other, rt_data_against *out) {
     *out = (rt_data_against){0};
+    if (rt_data_against_recall(ds, other, out)) return RT_OK;
     RT_TRY(rt_dataset_overlap(ds, other, &out->shared));
-    const int64_t *a = ds->at[RT_SECTION_TIMES], *b = other->at[RT_SECTION_TIMES];
-    int64_t last = INT64_MIN;
-    if (!a || !b || ds->header.calendar != other->header.calendar) return RT_OK;
-    for (uint64_t r = 0; r < ds->header.rows; r++)
-        if (a[r] > last) last = a[r];
-    for (uint64_t r = 0; r < other->header.rows; r++) out->not_newer += b[r] != INT64_MIN && b[r] <= last;
-    out->has_times = last != INT64_MIN;
-    out->overlaps = out->not_newer > 0;
+    RT_TRY(compare_times(ds, other, out));
+    rt_data_against_keep(ds, other, out);
     return RT_OK;
 }

@@ -5,7 +5,7 @@
 #include "dataset.h"
 
 typedef struct {
-    const char *name; /* borrowed from `slices` */
+    char *name;
     uint64_t rows, clicks;
 } rt_check_slice;
 
@@ -22,8 +22,8 @@ typedef struct {
     uint32_t groups, one_class_groups;
     int64_t first, last; /* times; first > last where no row has one */
     uint64_t without_time;
-    rt_data_slices slices;
-    rt_check_slice *by_slice; /* [slices.n] */
+    uint32_t n_slices;
+    rt_check_slice *by_slice; /* [n_slices] */
     /* suggestions */
     int suggested_max_length; /* 0: none, as lengths are not those of the model */
     int suggested_batch_size;
@@ -38,9 +38,13 @@ typedef struct {
 } rt_data_against;
 
 /* max_length: data.max_length, which lengths are compared with; the set may have been encoded with a larger one.
- * Memory stays within 64 MiB beside the slices. RT_ENOMEM. Free it in any case. */
+ * Memory stays within 64 MiB beside the set's own. Texts are equal if their 64-bit hashes are: of n different ones two
+ * are taken for one by a chance of n^2 / 2^65, 3 in a million for ten million; all else is exact. What is found is kept
+ * beside the set's cache, if it has one, and found there the next time. RT_ENOMEM, RT_EDATA, RT_EIO. Free it in any
+ * case. */
 rt_status rt_data_check_fill(const rt_dataset *ds, int max_length, rt_data_check *out);
 void rt_data_check_free(rt_data_check *check);
+/* Kept as well. */
 rt_status rt_data_check_against(const rt_dataset *ds, const rt_dataset *other, rt_data_against *out);
 
 /* data_check_text.c: lines for people, each with its line break; `unit` is what lengths count ("tokens", "words"). */

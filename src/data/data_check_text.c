@@ -23,7 +23,7 @@ static void put_time(const rt_data_check *c, int64_t time, rt_text *out) {
 }
 
 static void put_slices(const rt_data_check *c, rt_text *out) {
-    for (uint32_t i = 0; i < c->slices.n; i++) {
+    for (uint32_t i = 0; i < c->n_slices; i++) {
         const rt_check_slice *s = &c->by_slice[i];
         rt_text_puts(out, "slice ");
         rt_text_escaped(out, s->name, strlen(s->name), 60); /* the name comes from a data file */
@@ -116,7 +116,7 @@ void rt_data_check_json(const rt_data_check *c, const char *unit, rt_text *out) 
         rt_text_puts(out, "null");
     }
     rt_text_puts(out, ", \"slices\": {");
-    for (uint32_t i = 0; i < c->slices.n; i++) {
+    for (uint32_t i = 0; i < c->n_slices; i++) {
         const rt_check_slice *s = &c->by_slice[i];
         if (i) rt_text_puts(out, ", ");
         rt_text_json_string(out, s->name, strlen(s->name));

@@ -7,11 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void rt_dataset_close(rt_dataset *ds) {
     if (!ds) return;
-    if (ds->map) munmap(ds->map, ds->map_bytes);
+    if (ds->fd >= 0) close(ds->fd);
+    free(ds->name);
+    free(ds->folder);
+    free(ds->digests);
+    free(ds->lengths);
+    free(ds->labels);
+    free(ds->weights);
+    free(ds->groups);
+    free(ds->starts);
     free(ds);
 }
 
@@ -23,6 +32,8 @@ static rt_status check_spec(const rt_data_spec *spec) {
     if (spec->n_slices > RT_SLICE_COLUMNS)
         return rt_fail(RT_ECONFIG, "data.slice names %d columns; at most %d are accepted", spec->n_slices,
                        RT_SLICE_COLUMNS);
+    if (spec->n_labels > UINT16_MAX)
+        return rt_fail(RT_ECONFIG, "model.labels: %d names; at most %d are accepted", spec->n_labels, UINT16_MAX);
     return RT_OK;
 }
 
@@ -35,7 +46,9 @@ static rt_status try_cache(const char *path, const rt_digest128 *key, const rt_d
         if (errno != ENOENT) rt_warn(log, "%s: cannot be opened (%s); tokenising anew", path, strerror(errno));
         return RT_OK;
     }
-    rt_status rc = rt_cache_map(fd, path, key, spec, tok, out);
+    rt_status rc = rt_cache_open(fd, path, key, spec, tok, RT_CACHE_EAGER, out);
+    struct stat st;
+    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) unlink(path); /* a pipe or a device is no place for a new one */
     close(fd);
     if (rc == RT_EDATA || rc == RT_EIO) {
         rt_warn(log, "damaged token cache, made anew: %s", rt_error_get()->text);
@@ -96,7 +109,7 @@ static rt_status make_in_memory(const rt_data_spec *spec, const rt_tokenizer *to
     else if ((fd = memfd_create("rectrain-tokens", MFD_CLOEXEC)) < 0)
         return rt_fail(RT_EUNAVAILABLE, "%s: %s", name, strerror(errno));
     rt_status rc = make(spec, tok, log, progress, context, fd, name, folder, (rt_digest128){0});
-    if (rc == RT_OK) rc = rt_cache_map(fd, name, NULL, spec, tok, out);
+    if (rc == RT_OK) rc = rt_cache_open(fd, name, NULL, spec, tok, 0, out);
     close(fd);
     return rc;
 }
@@ -113,8 +126,8 @@ static rt_status make_cache(const rt_data_spec *spec, const rt_tokenizer *tok, r
     }
     RT_GO(make(spec, tok, log, progress, context, file.fd, path, spec->cache_folder, key));
     RT_GO(check_unchanged(spec, states));
-    /* Mapped before it gets its name: whoever replaces or removes the file after that takes nothing from us. */
-    RT_GO(rt_cache_map(file.fd, path, &key, spec, tok, out));
+    /* Opened before it gets its name: whoever replaces or removes the file after that takes nothing from us. */
+    RT_GO(rt_cache_open(file.fd, path, &key, spec, tok, 0, out));
     RT_GO(rt_atomic_commit(&file));
 done:
     if (rc != RT_OK) {
@@ -145,6 +158,7 @@ static rt_status open_cached(const rt_data_spec *spec, const rt_tokenizer *tok, 
     if (!path) return rt_fail(RT_ENOMEM, "no memory for the token cache's name");
     rt_status rc = try_cache(path, &key, spec, tok, log, out);
     if (rc == RT_OK && !*out) rc = make_cache(spec, tok, log, progress, context, path, key, states, out);
+    if (rc == RT_OK) (*out)->folder = rt_strdup(spec->cache_folder); /* without memory for it nothing is kept there */
     free(path);
     return rc;
 }
@@ -178,16 +192,19 @@ uint32_t rt_dataset_rows(const rt_dataset *ds) {
     return (uint32_t)ds->header.rows;
 }
 const int32_t *rt_dataset_labels(const rt_dataset *ds) {
-    return ds->at[RT_SECTION_LABELS];
+    return ds->labels;
 }
 const float *rt_dataset_weights(const rt_dataset *ds) {
-    return ds->at[RT_SECTION_WEIGHTS];
+    return ds->weights;
 }
 const uint16_t *rt_dataset_lengths(const rt_dataset *ds) {
-    return ds->at[RT_SECTION_LENGTHS];
+    return ds->lengths;
 }
 const uint32_t *rt_dataset_groups(const rt_dataset *ds) {
-    return ds->at[RT_SECTION_GROUPS];
+    return ds->groups;
+}
+bool rt_dataset_has_groups(const rt_dataset *ds) {
+    return rt_section_has(ds, RT_SECTION_GROUPS);
 }
 uint32_t rt_dataset_group_count(const rt_dataset *ds) {
     return ds->header.n_groups;
@@ -197,17 +214,4 @@ rt_digest128 rt_dataset_digest(const rt_dataset *ds) {
 }
 uint32_t rt_dataset_one_class_groups(const rt_dataset *ds) {
     return ds->header.one_class_groups;
-}
-
-void rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, int *split) {
-    const uint64_t from = ((const uint64_t *)ds->at[RT_SECTION_OFFSETS])[row];
-    const int n = ((const uint16_t *)ds->at[RT_SECTION_LENGTHS])[row];
-    if (ds->header.id_bytes == 2) {
-        const uint16_t *stored = (const uint16_t *)ds->at[RT_SECTION_IDS] + from;
-        for (int t = 0; t < n; t++) ids[t] = stored[t] < ds->vocab ? stored[t] : ds->unknown_id;
-    } else {
-        const int32_t *stored = (const int32_t *)ds->at[RT_SECTION_IDS] + from;
-        for (int t = 0; t < n; t++) ids[t] = (uint32_t)stored[t] < ds->vocab ? stored[t] : ds->unknown_id;
-    }
-    *split = ((const uint16_t *)ds->at[RT_SECTION_SPLITS])[row];
 }

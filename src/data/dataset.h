@@ -1,4 +1,4 @@
-/* A labelled data set: tokenised once into a cache file that is memory-mapped from then on. */
+/* A labelled data set: tokenised once into a cache file, from which rows are read when they are asked for. */
 #ifndef RT_DATA_DATASET_H
 #define RT_DATA_DATASET_H
 #include "../base/log.h"
@@ -28,6 +28,7 @@ typedef struct {
      * all are kept. */
     double negative_keep;
     uint64_t seed;
+    bool leave_groups; /* training asks for no row's group: rt_dataset_groups is NULL, their counts are there */
     bool raw_texts; /* equal texts are those of equal bytes, for a check without a vocabulary; else of equal tokens */
 } rt_data_spec;
 
@@ -46,10 +47,15 @@ typedef struct rt_dataset rt_dataset;
 /* Progress of a long tokenisation; may return true to ask for an end (a signal): then RT_ESTOPPED. */
 typedef bool (*rt_progress)(void *context, uint64_t done_bytes, uint64_t all_bytes, uint64_t rows);
 
-/* Opens the cache whose key fits (digest of the files, the vocabulary and what changes ids), or makes it (temporary
+/* Memory of an open set: up to 15 bytes a row: length, label, and weight and group where there are such columns; and a
+ * part in 500 of the file.
+ *
+ * Opens the cache whose key fits (digest of the files, the vocabulary and what changes ids), or makes it (temporary
  * name, fsync, rename), with all threads. A bad row stops with file, line, column, what was found and what is accepted
- * (RT_EDATA), or is counted. A damaged cache is remade with a warning. More than 2^32 - 1 rows: RT_EDATA. Optional
- * columns (group, weight, user, item, time) that the file lacks are left out with a warning. */
+ * (RT_EDATA), or is counted. A cache whose damage shows when it is opened is remade with a warning; of a large one
+ * (beyond 64 MiB) ids and what the data check reads are held against their checksums when they are read. More than 2^32
+ * - 1 rows: RT_EDATA. Optional columns (group, weight, user, item, time) that the file lacks are left out with a
+ * warning. */
 rt_status rt_dataset_open(const rt_data_spec *spec, const rt_tokenizer *tok, rt_log *log, rt_progress progress,
                           void *context, rt_dataset **out);
 void rt_dataset_close(rt_dataset *ds);
@@ -59,17 +65,19 @@ uint32_t rt_dataset_rows(const rt_dataset *ds);
 const int32_t *rt_dataset_labels(const rt_dataset *ds);   /* [rows]; NULL without */
 const float *rt_dataset_weights(const rt_dataset *ds);    /* [rows]; NULL without */
 const uint16_t *rt_dataset_lengths(const rt_dataset *ds); /* [rows] tokens, [CLS] and [SEP] counted */
-/* Group number of each row, 0, 1, ... in order of first appearance; NULL without a group column. */
+/* Group number of each row, 0, 1, ... in order of first appearance; NULL without a group column, or left. */
 const uint32_t *rt_dataset_groups(const rt_dataset *ds);
+bool rt_dataset_has_groups(const rt_dataset *ds);
 uint32_t rt_dataset_group_count(const rt_dataset *ds);
-/* Copies a row's ids to ids[length]; *split: index of the first token of type 1. */
-void rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, int *split);
+/* Copies a row's ids to ids[length]; *split: index of the first token of type 1. RT_EDATA, RT_EIO: the cache was
+ * altered or cut off while it was in use, or cannot be read. Any thread. */
+rt_status rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, int *split);
 /* Digest of the content that matters to a run: rows, tokens, labels, weights, groups. */
 rt_digest128 rt_dataset_digest(const rt_dataset *ds);
 /* Rows of `other` whose (text_a, text_b) tokens also stand in `ds`, and shared user and item values, for the data
  * check. */
 typedef struct {
-    uint64_t rows, users, items;
+    uint64_t rows, users, items; /* by 64-bit hashes: two different values are one by a chance of n^2 / 2^65 */
     bool has_users, has_items;
 } rt_data_overlap;
 rt_status rt_dataset_overlap(const rt_dataset *ds, const rt_dataset *other, rt_data_overlap *out);
@@ -80,7 +88,7 @@ typedef struct {
     char **names;     /* [n] "column=value", "column=(other)" for all that are not among the 100 most frequent */
     uint32_t *of_row; /* [n_columns, rows] */
 } rt_data_slices;
-/* RT_ENOMEM. Free it in any case. */
+/* RT_ENOMEM, RT_EDATA, RT_EIO. Free it in any case. */
 rt_status rt_dataset_slices(const rt_dataset *ds, rt_data_slices *out);
 void rt_data_slices_free(rt_data_slices *slices);
 /* Groups whose rows all have one class. */

@@ -16,9 +16,9 @@ typedef struct {
     chunk_state state;
     rt_status rc;
     rt_error error; /* of the thread that encoded it */
-    void *ids;      /* uint16 or int32, end to end */
+    void *ids;      /* uint16 or int32, as in the cache: of each row its split, then its ids */
     size_t n_ids, ids_capacity;
-    uint16_t lengths[RT_CHUNK_ROWS], splits[RT_CHUNK_ROWS];
+    uint16_t lengths[RT_CHUNK_ROWS], labels[RT_CHUNK_ROWS];
     uint64_t texts[RT_CHUNK_ROWS];
     uint64_t empty_a, empty_b;
     rt_tok_stats stats;
@@ -51,30 +51,33 @@ static void encoder_close(rt_encoder *e) {
     free(e->row);
 }
 
-/* Appends a row's ids in the cache's width and hashes them: equal hashes, equal texts for the model. */
-static rt_status append_ids(const rt_pipeline *p, rt_chunk *c, int i, const int32_t *ids, int n, int split) {
+/* Appends a row in the cache's width and hashes its ids: equal hashes, equal texts for the model. */
+static rt_status append_row(const rt_pipeline *p, rt_chunk *c, int i, const int32_t *ids, int n, int split) {
     size_t width = p->wide ? 4 : 2;
-    if (c->n_ids + (size_t)n > c->ids_capacity) {
+    const size_t needed = c->n_ids + (size_t)n + 1;
+    if (needed > c->ids_capacity) {
         size_t capacity = c->ids_capacity ? c->ids_capacity * 2 : 65536;
-        while (capacity < c->n_ids + (size_t)n) capacity *= 2;
+        while (capacity < needed) capacity *= 2;
         void *grown = realloc(c->ids, capacity * width);
         if (!grown) return rt_fail(RT_ENOMEM, "no memory for %zu tokens", capacity);
         c->ids = grown;
         c->ids_capacity = capacity;
     }
-    void *to = (unsigned char *)c->ids + c->n_ids * width;
-    if (p->wide)
+    unsigned char *to = (unsigned char *)c->ids + (c->n_ids + 1) * width;
+    if (p->wide) {
+        ((int32_t *)c->ids)[c->n_ids] = split;
         memcpy(to, ids, (size_t)n * width);
-    else
-        for (int t = 0; t < n; t++) ((uint16_t *)to)[t] = (uint16_t)ids[t];
+    } else {
+        ((uint16_t *)c->ids)[c->n_ids] = (uint16_t)split;
+        for (int t = 0; t < n; t++) ((uint16_t *)(void *)to)[t] = (uint16_t)ids[t];
+    }
     if (!p->spec->raw_texts) {
         uint64_t key[2] = {rt_hash64(to, (size_t)n * width), (uint64_t)split};
         uint64_t hash = rt_hash64(key, sizeof key);
         c->texts[i] = hash ? hash : 1;
     }
     c->lengths[i] = (uint16_t)n;
-    c->splits[i] = (uint16_t)split;
-    c->n_ids += (size_t)n;
+    c->n_ids = needed;
     return RT_OK;
 }
 
@@ -100,7 +103,8 @@ static rt_status encode_rows(const rt_pipeline *p, rt_chunk *c, rt_encoder *e) {
             uint64_t hash = rt_hash64(key, sizeof key);
             c->texts[i] = hash ? hash : 1;
         }
-        RT_TRY(append_ids(p, c, i, e->row, n, split));
+        RT_TRY(append_row(p, c, i, e->row, n, split));
+        c->labels[i] = (uint16_t)c->in.labels[i];
     }
     return RT_OK;
 }
@@ -139,22 +143,18 @@ static void *work(void *context) {
 static rt_status write_chunk(const rt_pipeline *p, const rt_reader *r, const rt_chunk *c, rt_cache_writer *w,
                              rt_cache_header *h) {
     const size_t n = (size_t)c->in.n;
-    uint64_t offsets[RT_CHUNK_ROWS];
     for (size_t i = 0; i < n; i++) {
         h->tokens += c->lengths[i];
-        offsets[i] = h->tokens;
         if (c->lengths[i] > h->max_len) h->max_len = c->lengths[i];
     }
     RT_TRY(rt_cache_write(w, RT_SECTION_IDS, c->ids, c->n_ids * (p->wide ? 4 : 2)));
-    RT_TRY(rt_cache_write(w, RT_SECTION_OFFSETS, offsets, n * sizeof *offsets));
     RT_TRY(rt_cache_write(w, RT_SECTION_LENGTHS, c->lengths, n * sizeof *c->lengths));
-    RT_TRY(rt_cache_write(w, RT_SECTION_SPLITS, c->splits, n * sizeof *c->splits));
     RT_TRY(rt_cache_write(w, RT_SECTION_TEXTS, c->texts, n * sizeof *c->texts));
     const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
     rt_data_columns(p->spec, names, keys);
     bool has[RT_OPTIONAL_COLUMNS];
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++) has[i] = names[i] && !(r->dropped >> i & 1);
-    if (p->spec->need_label) RT_TRY(rt_cache_write(w, RT_SECTION_LABELS, c->in.labels, n * sizeof *c->in.labels));
+    if (p->spec->need_label) RT_TRY(rt_cache_write(w, RT_SECTION_LABELS, c->labels, n * sizeof *c->labels));
     if (has[0]) RT_TRY(rt_cache_write(w, RT_SECTION_GROUPS, c->in.groups, n * sizeof *c->in.groups));
     if (has[1]) RT_TRY(rt_cache_write(w, RT_SECTION_WEIGHTS, c->in.weights, n * sizeof *c->in.weights));
     if (has[2]) RT_TRY(rt_cache_write(w, RT_SECTION_USERS, c->in.users, n * sizeof *c->in.users));
@@ -263,14 +263,12 @@ rt_status rt_dataset_build(const rt_data_spec *spec, const rt_tokenizer *tok, rt
     pthread_t threads[MAX_THREADS];
     int started = 0;
     rt_status rc = RT_OK;
-    const uint64_t zero = 0;
     p.wide = rt_tokenizer_size(tok) > 65536;
     h->id_bytes = p.wide ? 4 : 2;
     RT_GO(rt_reader_open(&r, spec, log));
     p.pairs = r.b != NULL;
     RT_GO(encoder_open(&e, spec->encode.max_length));
     RT_GO(ring_new(&p, (size_t)n_threads * 2 + 2));
-    RT_GO(rt_cache_write(w, RT_SECTION_OFFSETS, &zero, sizeof zero));
     started = start_helpers(&p, threads, n_threads - 1);
     rc = drive(&p, &r, &e, progress, context, w, h);
     if (rc != RT_OK) goto done;

@@ -117,18 +117,18 @@ done:
 }
 
 /* Replaced whole but not synced: a torn one is found out by its hash, and its loss costs time only. */
-static void sidecar_write(const char *sidecar, const rt_text *line) {
+void rt_sidecar_write(const char *path, const void *bytes, size_t size) {
     char suffix[32];
     rt_text temporary = {0};
     snprintf(suffix, sizeof suffix, ".tmp.%ld", (long)getpid());
-    rt_text_puts(&temporary, sidecar);
+    rt_text_puts(&temporary, path);
     rt_text_puts(&temporary, suffix);
-    if (line->failed || !line->data || temporary.failed) goto done;
+    if (temporary.failed) goto done;
     unlink(temporary.data);
     int fd = open(temporary.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd < 0) goto done;
-    bool whole = write(fd, line->data, line->size) == (ssize_t)line->size;
-    if (close(fd) != 0 || !whole || rename(temporary.data, sidecar) != 0) unlink(temporary.data);
+    bool whole = write(fd, bytes, size) == (ssize_t)size;
+    if (close(fd) != 0 || !whole || rename(temporary.data, path) != 0) unlink(temporary.data);
 done:
     rt_text_free(&temporary);
 }
@@ -144,7 +144,7 @@ static rt_status file_digest(const char *folder, const char *path, rt_file_state
         rt_text line = {0};
         if (rc == RT_OK) {
             sidecar_line(state, now, *digest, &line);
-            sidecar_write(sidecar, &line);
+            if (!line.failed && line.data) rt_sidecar_write(sidecar, line.data, line.size);
         }
         rt_text_free(&line);
     }

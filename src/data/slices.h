@@ -25,4 +25,17 @@ typedef struct {
 rt_status rt_slice_map_find(rt_slice_map *map, const char *column, const rt_field *value, uint16_t *number);
 void rt_slice_map_free(rt_slice_map *map);
 
+/* How many rows each slice of an open set has; memory does not grow with the rows. */
+typedef struct {
+    int n_columns, columns[RT_SLICE_COLUMNS]; /* those of data.slice that the file has */
+    uint32_t n;
+    char **names;            /* [n] as in rt_data_slices */
+    uint64_t *rows, *clicks; /* [n] */
+    uint32_t *slice_of;      /* [n_columns, RT_SLICE_VALUES + 1] the slice of each number */
+} rt_slice_counts;
+
+/* RT_ENOMEM, RT_EDATA, RT_EIO. Free it in any case. */
+rt_status rt_dataset_slice_counts(const rt_dataset *ds, rt_slice_counts *out);
+void rt_slice_counts_free(rt_slice_counts *counts);
+
 #endif

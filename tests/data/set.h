@@ -65,7 +65,7 @@ static inline const char *row_text(const rt_dataset *ds, uint32_t row) {
     static char out[4096];
     int32_t ids[512];
     int split, at = 0;
-    rt_dataset_tokens(ds, row, ids, &split);
+    assert_int_equal(rt_dataset_tokens(ds, row, ids, &split), RT_OK);
     int n = rt_dataset_lengths(ds)[row];
     for (int t = 0; t < n; t++)
         at += snprintf(out + at, sizeof out - (size_t)at, "%s%s%d", t ? " " : "", t == split ? "| " : "", (int)ids[t]);

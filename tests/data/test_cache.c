@@ -1,66 +1,7 @@
-/* The token cache: what its key hangs on, and that nothing damaged or hostile is believed. */
-#include "base/file.h"
-#include "data/dataset_internal.h"
-#include "tests/data/set.h"
-#include <dirent.h>
+/* The token cache: what its key hangs on, what a second start finds, that threads and races do not show. */
+#include "tests/data/cache_case.h"
 #include <sys/wait.h>
 #include <utime.h>
-
-static rt_tokenizer *tok;
-static int folders;
-
-static int set_up(void **state) {
-    tok = make_tokenizer("", false);
-    return make_folder(state);
-}
-
-static int tear_down(void **state) {
-    rt_tokenizer_free(tok);
-    return drop_folder(state);
-}
-
-static const char *fresh_folder(void) {
-    char name[32];
-    snprintf(name, sizeof name, "cache%d", folders++);
-    return in_folder(name);
-}
-
-/* The only file in `folder` whose name ends so; "" if none. */
-static const char *find_file(const char *folder, const char *end) {
-    static char path[512];
-    DIR *d = opendir(folder);
-    path[0] = 0;
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        size_t n = strlen(e->d_name), m = strlen(end);
-        if (n < m || strcmp(e->d_name + n - m, end) != 0) continue;
-        assert_string_equal(path, "");
-        snprintf(path, sizeof path, "%.200s/%.255s", folder, e->d_name);
-    }
-    closedir(d);
-    return path;
-}
-
-static const char text[] =
-    "a\tb\ty\tg\tw\tu\ti\tt\nred shoe\tblue\t1\tq1\t2\tann\tx\t1\nshoes\td d\t0\tq2\t0.5\tbob\ty\t2\n"
-    "A\tzzz [SEP]\t1\tq1\t1\tann\tx\t3\n";
-
-static rt_data_spec full_spec(const char *const *files, const char *folder) {
-    rt_data_spec spec = make_spec(files, 1);
-    spec.group = "g", spec.weight = "w", spec.user = "u", spec.item = "i", spec.time = "t";
-    spec.cache_folder = folder;
-    return spec;
-}
-
-/* Opens, checks whether the cache served, and that the rows are right either way. */
-static void open_and_check(const rt_data_spec *spec, const rt_tokenizer *with, bool cached) {
-    rt_dataset *ds;
-    assert_int_equal(rt_dataset_open(spec, with, NULL, NULL, NULL, &ds), RT_OK);
-    assert_int_equal(rt_dataset_stats(ds)->from_cache, cached);
-    assert_int_equal(rt_dataset_rows(ds), 3);
-    assert_int_equal(rt_dataset_labels(ds)[0], 1);
-    rt_dataset_close(ds);
-}
 
 static void a_second_start_finds_everything(void **state) {
     (void)state;
@@ -192,181 +133,57 @@ static void the_order_of_files_counts(void **state) {
     rt_dataset_close(ds);
 }
 
-/* The cache at `path` was tampered with: it is said, made anew, and whole again. */
-static void is_made_anew(const rt_data_spec *spec, const char *path, const char *why) {
-    log_catcher log;
-    rt_dataset *ds;
-    catch_log(&log);
-    assert_int_equal(rt_dataset_open(spec, tok, log.log, NULL, NULL, &ds), RT_OK);
-    if (rt_dataset_stats(ds)->from_cache || !log_says(&log, "damaged token cache, made anew") || !log_says(&log, why))
-        fail_msg("%s: expected \"%s\", log: %s", path, why, log.text ? log.text : "");
-    assert_string_equal(row_text(ds, 1), "2 11 12 3 | 8 8 3");
-    rt_dataset_close(ds);
-    drop_log(&log);
-    open_and_check(spec, tok, true);
-}
-
-static void damage_is_found_and_mended(void **state) {
+/* Rows lie across the borders of blocks, in both widths, and each is found. */
+static void rows_of_every_place_are_read(void **state) {
     (void)state;
-    const char *files[] = {write_text("t.tsv", text)};
-    const char *by_user[] = {"u"};
-    rt_data_spec spec = full_spec(files, fresh_folder());
-    spec.slices = by_user, spec.n_slices = 1;
-    open_and_check(&spec, tok, false);
-    char path[512], *good;
-    size_t size;
-    snprintf(path, sizeof path, "%s", find_file(spec.cache_folder, ".tokens"));
-    assert_int_equal(rt_file_read(path, 1 << 20, &good, &size), RT_OK);
-    char *bad = malloc(size + 64);
-    assert_non_null(bad);
-    rt_cache_header h;
-    memcpy(&h, good, sizeof h);
-    /* All over every section, and over the header. */
-    for (size_t at = 0; at < sizeof h; at += 12) {
-        memcpy(bad, good, size);
-        bad[at] ^= 1;
-        put_bytes(path, bad, size);
-        is_made_anew(&spec, path,
-                     at < 8    ? "no token cache"
-                     : at < 16 ? "of another version"
-                               : "its header does not fit");
+    rt_text rows = {0}, vocab = {0};
+    rt_text_puts(&rows, "a\tb\ty\n");
+    for (unsigned i = 0; i < 5000; i++) {
+        for (unsigned j = 0; j < i * 2654435761u % 61; j++) rt_text_printf(&rows, "%u ", (i + j) % 10);
+        rt_text_printf(&rows, "\tred\t%u\n", i % 2);
     }
-    for (int k = 0; k < RT_SECTIONS; k++) {
-        assert_true(h.sections[k].bytes > 0);
-        for (uint64_t i = 0; i < h.sections[k].bytes; i += 7) {
-            char why[64];
-            memcpy(bad, good, size);
-            bad[h.sections[k].offset + i] ^= 0x10;
-            put_bytes(path, bad, size);
-            snprintf(why, sizeof why, "section %s does not fit its checksum", rt_cache_section_name[k]);
-            is_made_anew(&spec, path, why);
+    const char *files[] = {write_text("places.tsv", rows.data)};
+    rt_text_free(&rows);
+    rt_text_puts(&vocab, vocab_text);
+    for (int i = 0; i < 66000; i++) rt_text_printf(&vocab, "w%d\n", i);
+    rt_tokenizer_options options = rt_tokenizer_defaults();
+    rt_tokenizer *wide;
+    assert_int_equal(rt_tokenizer_from_vocab(vocab.data, vocab.size, "vocab.txt", &options, &wide), RT_OK);
+    rt_text_free(&vocab);
+    static const int digits[] = {22, 13, 14, 15, 16, 17, 18, 19, 20, 21};
+    for (int way = 0; way < 2; way++) {
+        rt_data_spec spec = make_spec(files, 1);
+        spec.encode.max_length = 64;
+        rt_dataset *ds;
+        assert_int_equal(rt_dataset_open(&spec, way ? wide : tok, NULL, NULL, NULL, &ds), RT_OK);
+        for (unsigned i = 5000; i-- > 0;) {
+            int32_t ids[64];
+            int split, n = (int)(i * 2654435761u % 61);
+            assert_int_equal(rt_dataset_tokens(ds, i, ids, &split), RT_OK);
+            assert_int_equal(rt_dataset_lengths(ds)[i], n + 4);
+            assert_int_equal(split, n + 2);
+            for (int j = 0; j < n; j++) assert_int_equal(ids[1 + j], digits[(i + (unsigned)j) % 10]);
+            assert_int_equal(ids[n + 2], W_RED);
         }
+        rt_dataset_close(ds);
     }
-    /* Cut at every sort of place, or grown. */
-    const size_t cuts[] = {
-        0, 1, 100, sizeof h, RT_CACHE_HEADER - 1, RT_CACHE_HEADER, RT_CACHE_HEADER + 1, size / 2, size - 256, size - 1};
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        put_bytes(path, good, cuts[i]);
-        is_made_anew(&spec, path, "cut off");
-    }
-    memcpy(bad, good, size);
-    memset(bad + size, 0, 64);
-    put_bytes(path, bad, size + 64);
-    is_made_anew(&spec, path, "grown");
-    free(good);
-    free(bad);
+    rt_tokenizer_free(wide);
 }
 
-/* Writes the header with right digests, as an attacker could, or a bug of ours. */
-static void seal(char *bytes, rt_cache_header *h) {
-    for (int k = 0; k < RT_SECTIONS; k++)
-        if (h->sections[k].offset <= h->file_bytes && h->sections[k].bytes <= h->file_bytes - h->sections[k].offset)
-            h->sections[k].digest = rt_hash128(bytes + h->sections[k].offset, h->sections[k].bytes);
-    struct {
-        uint64_t rows;
-        rt_digest128 d[6];
-    } all = {h->rows,
-             {h->sections[0].digest, h->sections[2].digest, h->sections[3].digest, h->sections[4].digest,
-              h->sections[5].digest, h->sections[6].digest}};
-    h->content = rt_hash128(&all, sizeof all);
-    h->self = rt_hash128(h, offsetof(rt_cache_header, self));
-    memcpy(bytes, h, sizeof *h);
-}
-
-static void a_lie_with_right_checksums_is_found(void **state) {
+/* What nobody asks for is not read. */
+static void groups_may_be_left(void **state) {
     (void)state;
     const char *files[] = {write_text("t.tsv", text)};
-    const char *by_user[] = {"u"};
     rt_data_spec spec = full_spec(files, fresh_folder());
-    spec.slices = by_user, spec.n_slices = 1;
     open_and_check(&spec, tok, false);
-    char path[512], *good;
-    size_t size;
-    snprintf(path, sizeof path, "%s", find_file(spec.cache_folder, ".tokens"));
-    assert_int_equal(rt_file_read(path, 1 << 20, &good, &size), RT_OK);
-    char *bad = malloc(size);
-    assert_non_null(bad);
-    rt_cache_header h;
-#define LIE(change, why)                                                                                               \
-    do {                                                                                                               \
-        memcpy(bad, good, size);                                                                                       \
-        memcpy(&h, bad, sizeof h);                                                                                     \
-        change;                                                                                                        \
-        seal(bad, &h);                                                                                                 \
-        put_bytes(path, bad, size);                                                                                    \
-        is_made_anew(&spec, path, why);                                                                                \
-    } while (0)
-#define AT(k, type) ((type *)(void *)(bad + h.sections[k].offset))
-    LIE(h.sections[RT_SECTION_IDS].offset = 0, "section ids lies outside the file");
-    LIE(h.sections[RT_SECTION_IDS].offset = 4097, "section ids lies outside the file");
-    LIE(h.sections[RT_SECTION_LABELS].offset = size + 256, "section labels lies outside the file");
-    LIE(h.sections[RT_SECTION_LABELS].offset = UINT64_MAX - 255, "section labels lies outside the file");
-    LIE(h.sections[RT_SECTION_ITEMS].bytes = UINT64_MAX, "section items lies outside the file");
-    LIE(h.sections[RT_SECTION_SPLITS].offset = h.sections[RT_SECTION_LENGTHS].offset,
-        "section splits lies outside the file");
-    LIE(h.sections[RT_SECTION_USERS].bytes -= 8, "section users has the wrong size");
-    LIE(h.rows = 2, "has the wrong size");
-    LIE(h.rows = 1ull << 33, "impossible counts");
-    LIE(h.id_bytes = 3, "impossible counts");
-    LIE(h.id_bytes = 4, "section ids has the wrong size");
-    LIE(h.tokens = 1ull << 63, "section ids has the wrong size");
-    LIE(h.max_len++, "counts that do not fit the rows");
-    LIE(h.n_groups++, "counts that do not fit the rows");
-    LIE(h.one_class_groups = 9, "counts that do not fit the rows");
-    LIE(AT(RT_SECTION_OFFSETS, uint64_t)[1]++, "impossible lengths");
-    LIE(AT(RT_SECTION_OFFSETS, uint64_t)[0] = UINT64_MAX, "impossible lengths");
-    LIE(AT(RT_SECTION_OFFSETS, uint64_t)[3]++, "counts that do not fit the rows");
-    LIE(AT(RT_SECTION_LENGTHS, uint16_t)[2] = 60000, "impossible lengths");
-    LIE(AT(RT_SECTION_LENGTHS, uint16_t)[0] = 0, "impossible lengths");
-    LIE(AT(RT_SECTION_SPLITS, uint16_t)[0] = 9, "impossible lengths");
-    LIE(AT(RT_SECTION_LABELS, int32_t)[0] = 2, "impossible labels");
-    LIE(AT(RT_SECTION_LABELS, int32_t)[1] = -1, "impossible labels");
-    LIE(h.sections[RT_SECTION_LABELS].bytes = 0, "labels do not fit what is asked for");
-    LIE(AT(RT_SECTION_WEIGHTS, uint32_t)[0] = 0x7FC00000u, "impossible weights");
-    LIE(AT(RT_SECTION_WEIGHTS, uint32_t)[0] = 0xBF800000u, "impossible weights");
-    LIE(AT(RT_SECTION_GROUPS, uint32_t)[0] = 1, "impossible groups");
-    LIE(AT(RT_SECTION_GROUPS, uint32_t)[2] = 77, "impossible groups");
-    LIE(h.n_slices = 2, "section slices has the wrong size");
-    LIE(h.n_slices = 17, "impossible counts");
-    LIE(h.slice_values[0] = 1, "slices whose names do not fit");
-    LIE(h.slice_values[0] = UINT32_MAX, "impossible slices");
-    LIE(AT(RT_SECTION_SLICES, uint16_t)[1] = 2, "impossible slices");
-    LIE(AT(RT_SECTION_SLICE_NAMES, char)[h.sections[RT_SECTION_SLICE_NAMES].bytes - 1] = 'x', "names do not fit");
-    LIE(h.sections[RT_SECTION_SLICE_NAMES].bytes = 0, "names do not fit");
-    /* An id outside the vocabulary reads as [UNK]: no index that leaves the embedding table. */
-    memcpy(bad, good, size);
-    memcpy(&h, bad, sizeof h);
-    AT(RT_SECTION_IDS, uint16_t)[1] = 65535;
-    seal(bad, &h);
-    put_bytes(path, bad, size);
+    spec.leave_groups = true;
     rt_dataset *ds;
     assert_int_equal(rt_dataset_open(&spec, tok, NULL, NULL, NULL, &ds), RT_OK);
     assert_true(rt_dataset_stats(ds)->from_cache);
-    assert_string_equal(row_text(ds, 0), "2 1 11 3 | 10 3");
+    assert_null(rt_dataset_groups(ds));
+    assert_true(rt_dataset_has_groups(ds));
+    assert_int_equal(rt_dataset_group_count(ds), 2);
     rt_dataset_close(ds);
-    free(good);
-    free(bad);
-}
-
-static void a_cache_of_another_key_or_kind_is_refused(void **state) {
-    (void)state;
-    const char *files[] = {write_text("t.tsv", text)};
-    const char *first = fresh_folder(), *second = fresh_folder();
-    rt_data_spec spec = full_spec(files, first), other = full_spec(files, second);
-    other.encode.left = true;
-    open_and_check(&spec, tok, false);
-    open_and_check(&other, tok, false);
-    char path[512], *bytes;
-    size_t size;
-    snprintf(path, sizeof path, "%s", find_file(first, ".tokens"));
-    assert_int_equal(rt_file_read(find_file(second, ".tokens"), 1 << 20, &bytes, &size), RT_OK);
-    put_bytes(path, bytes, size);
-    is_made_anew(&spec, path, "of another key");
-    free(bytes);
-    /* A pipe in its place: not waited for. */
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    is_made_anew(&spec, path, "cut off");
 }
 
 static void a_sidecar_spares_the_hashing(void **state) {
@@ -489,7 +306,7 @@ static void threads_do_not_show(void **state) {
 
 static void large_sections_pass_through_files(void **state) {
     (void)state;
-    /* 40,000 rows: offsets, hashes and labels outgrow the writer's buffers. */
+    /* 40,000 rows: hashes and labels outgrow the writer's buffers. */
     rt_text rows = {0};
     rt_text_puts(&rows, "a\tb\ty\n");
     for (int i = 0; i < 40000; i++) rt_text_printf(&rows, "%c\t%c\t%d\n", 'a' + i % 4, '1' + i % 9, i % 5 == 0);
@@ -561,9 +378,8 @@ int main(void) {
         cmocka_unit_test(a_second_start_finds_everything),
         cmocka_unit_test(every_part_of_the_key_counts),
         cmocka_unit_test(the_order_of_files_counts),
-        cmocka_unit_test(damage_is_found_and_mended),
-        cmocka_unit_test(a_lie_with_right_checksums_is_found),
-        cmocka_unit_test(a_cache_of_another_key_or_kind_is_refused),
+        cmocka_unit_test(rows_of_every_place_are_read),
+        cmocka_unit_test(groups_may_be_left),
         cmocka_unit_test(a_sidecar_spares_the_hashing),
         cmocka_unit_test(racing_writers_both_succeed),
         cmocka_unit_test(threads_do_not_show),

@@ -57,7 +57,7 @@ static void everything_is_counted(void **state) {
     assert_int_equal(c.one_class_groups, 1);
     assert_true(c.has_times && !c.calendar && c.first == 5 && c.last == 30);
     assert_int_equal(c.without_time, 1);
-    assert_int_equal(c.slices.n, 2);
+    assert_int_equal(c.n_slices, 2);
     assert_string_equal(c.by_slice[0].name, "c=old");
     assert_int_equal(c.by_slice[0].rows, 4);
     assert_int_equal(c.by_slice[0].clicks, 0);
