@@ -9,34 +9,36 @@
  *
  * Compile and link with `pkg-config --cflags --libs rectrain`; examples/score.c is a whole program.
  *
- * Shapes: K is rectrain_label_count(model); n is the number of rows of a call. Arrays are dense and row-major.
- * Text: UTF-8, any bytes are accepted (invalid ones become U+FFFD), NUL bytes too where a size is given.
- * Numbers: those of `rectrain predict` for the same rows in the same order, to the last bit, on the same kind of
- *     processor, and the same again in every call. Rows may see other last bits in other company: what a batch holds
- *     decides which matrix product runs.
+ * Shapes. K is rectrain_label_count(model); n is the number of rows of a call. Arrays are dense and row-major.
  *
- * Ownership: a model belongs to whoever loaded it until rectrain_free. Arguments are read during the call alone.
+ * Text is UTF-8. Any bytes are accepted: what is no UTF-8, and NUL where a size is given, is dropped as Hugging Face's
+ * tokenizer drops it.
+ *
+ * Numbers are those of `rectrain predict` for the same rows in the same order, to the last bit, on the same kind of
+ * processor, and the same again in every call. In other company a row may have other last bits: what a batch holds
+ * decides which matrix products run.
+ *
+ * Ownership. A model belongs to whoever loaded it until rectrain_free. Arguments are read during the call alone.
  * Strings that are returned belong to the library; the comments say how long they live. Nothing else is handed out.
  *
- * Threads: a model may be used by any number of threads at once, and there may be many models. Each call tokenises in
- *     the thread that made it. The matrix work of one model is done by one thread of its own (with its OpenMP team),
- * one call after another; so threads that share a model share its speed, and use options.threads processors at most
- *     beside themselves. rectrain_free must be the last call for its model. Signals of the process are not taken by the
- *     model's threads.
+ * Threads. A model may be used by any number of threads at once, and there may be many models. Each call tokenises in
+ * the thread that made it. The matrix work of a model is done by one thread of its own with its OpenMP team, one call
+ * after another (8,192 rows of it at a time): threads that share a model share its speed. rectrain_free must be the
+ * last call for its model. A model's threads block all signals.
  *
- * Processes: a model does not live in a child of fork(). Load after forking; a child may only exec or _exit while it
- * holds one of its parent's.
+ * Processes. A model does not live on in a child of fork(): load after forking.
  *
- * Errors: functions that can fail return a status, 0 for success; rectrain_error() then says in words what was wrong,
+ * Errors. Functions that can fail return a status, 0 for success; rectrain_error() then says in words what was wrong,
  * in which file, and what would be accepted. Outputs are left untouched on failure, except where said. The library
- *     neither prints nor ends the process, and changes no signal handler, locale or OpenMP setting of its caller.
+ * neither prints nor ends the process, and changes no signal handler, locale or OpenMP setting of its caller. (GNU's
+ * OpenMP runtime ends the process itself where the system refuses it threads.)
  *
- * Environment: RECTRAIN_ISA (v2, v3, v4, generic) caps the processor level as for the program, and must be set before
- * the first load. A bare name instead of a path is looked for as model.base is, in the hub's cache. No other variable
- *     changes what a model is or what it answers; RECTRAIN_SECTION_KEY is the program's alone.
+ * Environment. RECTRAIN_ISA (v2, v3, v4, generic) caps the processor level, as for the program. A bare name instead of
+ * a path is looked for in the hub's cache, as model.base is. RECTRAIN_SECTION_KEY is the program's alone. oneDNN and
+ * OpenMP have variables of their own.
  *
- * Versions: RECTRAIN_API_VERSION is raised when something here is changed or taken away, and with it the library's
- * soname (librectrain.so.1); additions leave it. `rectrain_options` grows at its end, and carries its size.
+ * Versions. RECTRAIN_API_VERSION is raised when something here is changed or taken away, and with it the library's
+ * soname (librectrain.so.1); additions leave it. rectrain_options would grow at its end; that is what its size is for.
  */
 #ifndef RECTRAIN_RECTRAIN_H
 #define RECTRAIN_RECTRAIN_H

@@ -350,17 +350,18 @@ static rt_status operand(const rt_command_row *command, const char *word, rt_cli
     return RT_OK;
 }
 
-/* `rectrain help [COMMAND | man | bash]` */
+/* `rectrain help [COMMAND | man [COMMAND] | bash | zsh | fish]` */
 static rt_status parse_help(int argc, char **argv, const rt_command_row **command, rt_todo *todo) {
+    static const char *const words[] = {"man", "bash", "zsh", "fish"};
+    static const rt_todo todos[] = {RT_DO_MAN, RT_DO_BASH, RT_DO_ZSH, RT_DO_FISH};
+    int at = 2;
     *todo = RT_DO_HELP;
-    if (argc <= 2 || is_help(argv[2])) return RT_OK;
-    if (!strcmp(argv[2], "man"))
-        *todo = RT_DO_MAN;
-    else if (!strcmp(argv[2], "bash"))
-        *todo = RT_DO_COMPLETION;
-    else if (!(*command = rt_command_find(argv[2])))
-        return unknown_command(argv[2]);
-    return RT_OK;
+    for (int i = 0; argc > 2 && i < 4; i++)
+        if (!strcmp(argv[2], words[i])) *todo = todos[i], at = 3;
+    bool takes = *todo == RT_DO_HELP || *todo == RT_DO_MAN;
+    if (argc <= at || is_help(argv[at]) || !takes) return RT_OK;
+    *command = rt_command_find(argv[at]);
+    return *command ? RT_OK : unknown_command(argv[at]);
 }
 
 rt_status rt_args_parse(int argc, char **argv, rt_cli *cli, const rt_command_row **command, rt_todo *todo) {

@@ -35,17 +35,28 @@ const rt_command_row *rt_command_find(const char *name);
 bool rt_flag_belongs(const rt_flag_row *flag, const char *command);
 
 /* What main shall do. */
-typedef enum { RT_DO_RUN, RT_DO_HELP, RT_DO_SHORT_HELP, RT_DO_VERSION, RT_DO_MAN, RT_DO_COMPLETION } rt_todo;
+typedef enum {
+    RT_DO_RUN,
+    RT_DO_HELP,
+    RT_DO_SHORT_HELP,
+    RT_DO_VERSION,
+    RT_DO_MAN,
+    RT_DO_BASH,
+    RT_DO_ZSH,
+    RT_DO_FISH
+} rt_todo;
 /* Fills cli from argv (strings are borrowed; cli->sets is allocated) and *command (NULL: help of the whole program).
  * RT_EUSAGE with "did you mean". */
 rt_status rt_args_parse(int argc, char **argv, rt_cli *cli, const rt_command_row **command, rt_todo *todo);
 
-/* help.c: each appends to out. */
+/* Each appends to out. */
 void rt_help_short(rt_text *out);
 void rt_help_program(rt_text *out);
 void rt_help_command(const rt_command_row *command, rt_text *out);
-void rt_help_man(rt_text *out);        /* a man page in roff, options of the configuration too */
-void rt_help_completion(rt_text *out); /* for bash */
+/* help_man.c: a man page in roff, of a command, or for NULL of the program with the options of the configuration. */
+void rt_help_man(const rt_command_row *command, rt_text *out);
+/* help_complete.c: completions for the shell of RT_DO_BASH, RT_DO_ZSH, RT_DO_FISH. */
+void rt_help_completion(rt_todo shell, rt_text *out);
 
 #define RT_VERSION RECTRAIN_VERSION
 

@@ -45,9 +45,9 @@ static rt_status show_help(rt_todo todo, const rt_command_row *command) {
     if (todo == RT_DO_VERSION)
         rt_text_puts(&text, "rectrain " RT_VERSION "\n");
     else if (todo == RT_DO_MAN)
-        rt_help_man(&text);
-    else if (todo == RT_DO_COMPLETION)
-        rt_help_completion(&text);
+        rt_help_man(command, &text);
+    else if (todo == RT_DO_BASH || todo == RT_DO_ZSH || todo == RT_DO_FISH)
+        rt_help_completion(todo, &text);
     else if (command)
         rt_help_command(command, &text);
     else
