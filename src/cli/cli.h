@@ -23,7 +23,8 @@ typedef struct rt_cli {
     bool quiet, no_color;
     int verbose;   /* number of -v */
     bool color;    /* stderr may be coloured: NO_COLOR, TERM=dumb, not a terminal, --no-color looked at */
-    bool terminal; /* stderr is a terminal: progress may redraw in place */
+    bool terminal; /* stderr is a terminal that knows escapes: progress may redraw in place */
+    struct rt_progress_line *line; /* live progress on stderr; may be NULL */
 
     /* flags of some; NULL, false or -1 where not given. args.c holds the table of which command takes which */
     const char *config, *checkpoint, *data, *output, *format, *from, *to, *check, *vocab, *against;
@@ -52,5 +53,12 @@ rt_status rt_cli_config(rt_cli *cli, const char *stored, size_t stored_size, con
 rt_status rt_cli_write(const void *bytes, size_t size);
 rt_status rt_cli_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 rt_status rt_cli_flush(void);
+/* Results that are kept elsewhere too: what does not arrive is a warning, once, and no reason to end hours of work. The
+ * flush at the end still tells. */
+void rt_cli_show(const rt_cli *cli, const void *bytes, size_t size);
+/* Says what is waited for where stdin is a terminal: else the program would seem to hang. */
+void rt_cli_awaits_lines(const rt_cli *cli, const char *what);
+/* The last write failed because the reader left (`| head`). */
+bool rt_cli_reader_left(void);
 
 #endif

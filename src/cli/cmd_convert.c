@@ -2,6 +2,7 @@
 #include "../base/file.h"
 #include "../checkpoint/checkpoint.h"
 #include "../checkpoint/source.h"
+#include "../track/track.h"
 #include "cli.h"
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,10 @@ rt_status rt_cmd_convert(rt_cli *cli) {
         goto done;
     }
     RT_GO(rt_make_folders(folder));
+    rt_progress_line_phase(cli->line, "converting");
     RT_GO(rt_convert(cli->from, cli->to, cli->log));
     RT_GO(rt_checkpoint_verify(cli->to, &s));
+    rt_progress_line_end(cli->line);
     RT_GO(rt_cli_printf("%s: %d tensors, %lld parameters, %.1f MB, digest %s\n", cli->to, s.tensors,
                         (long long)s.parameters, (double)s.bytes / 1e6, s.digest));
     rc = rt_cli_flush();

@@ -1,5 +1,7 @@
 /* rectrain data: what labelled tables hold and share, before anything is trained on them. */
 #include "../data/data_check.h"
+#include "../track/track.h"
+#include "live.h"
 #include "setup.h"
 #include "signals.h"
 #include <stdlib.h>
@@ -16,11 +18,6 @@ typedef struct {
     rt_data_check check, other;
     rt_data_against shared;
 } checking;
-
-static bool data_stop(void *context, uint64_t done, uint64_t all, uint64_t rows) {
-    (void)context, (void)done, (void)all, (void)rows;
-    return rt_signals_stop();
-}
 
 static rt_status read_config(rt_cli *cli, rt_config **cfg) {
     rt_source *source = NULL;
@@ -56,7 +53,9 @@ static rt_status open_set(checking *c, const char *const *files, int n, rt_datas
     spec.encode.max_length = LONGEST;
     spec.raw_texts = !strcmp(c->unit, "words");
     spec.scratch_folder = folder && *folder ? folder : "/tmp";
-    rt_status rc = rt_dataset_open(&spec, c->setup.tok, c->setup.cli->log, data_stop, NULL, out);
+    rt_live live = rt_live_begin(c->setup.cli, files[0]);
+    rt_status rc = rt_dataset_open(&spec, c->setup.tok, c->setup.cli->log, rt_live_tokenising, &live, out);
+    rt_progress_line_end(c->setup.cli->line);
     if (rc == RT_ESTOPPED) return rt_fail(rc, "stopped by %s; nothing was kept", rt_signals_name());
     return rc;
 }
@@ -104,13 +103,16 @@ rt_status rt_cmd_data(rt_cli *cli) {
     c.setup.cfg = c.cfg;
     RT_GO(open_tokenizer(&c));
     RT_GO(open_set(&c, cli->files, cli->n_files, &c.data));
+    rt_progress_line_phase(cli->line, "looking through the rows");
     RT_GO(rt_data_check_fill(c.data, c.cfg->data.max_length, &c.check));
     if (!strcmp(c.unit, "words")) c.check.suggested_max_length = 0;
     if (cli->against) {
         RT_GO(open_set(&c, &cli->against, 1, &c.against));
+        rt_progress_line_phase(cli->line, "comparing the rows");
         RT_GO(rt_data_check_fill(c.against, c.cfg->data.max_length, &c.other));
         RT_GO(rt_data_check_against(c.data, c.against, &c.shared));
     }
+    rt_progress_line_end(cli->line);
     RT_GO(print(&c));
 done:
     rt_data_check_free(&c.check);

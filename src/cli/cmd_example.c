@@ -1,6 +1,7 @@
 /* rectrain example: the simulated shop. */
 #include "../base/file.h"
 #include "../data/shop.h"
+#include "../track/track.h"
 #include "example_cosine.h"
 #include <stdlib.h>
 
@@ -34,8 +35,10 @@ rt_status rt_cmd_example(rt_cli *cli) {
     rt_status rc;
     RT_GO(rt_cli_config(cli, NULL, 0, NULL, &cfg));                   /* a wrong --set is told here too */
     if (cli->checkpoint) RT_GO(rt_example_encoder(cli, cfg, &setup)); /* before anything is written */
+    rt_progress_line_phase(cli->line, "writing the shop");
     RT_GO(rt_shop_write(cli->to, &options, &s));
     if (cli->checkpoint) RT_GO(rt_example_cosine(&setup, cli->to, &cosine));
+    rt_progress_line_end(cli->line);
     RT_GO(print_summary(cli, options.seed, &s, cosine));
 done:
     rt_setup_close(&setup);

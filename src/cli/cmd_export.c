@@ -1,4 +1,5 @@
 /* rectrain export: a checkpoint into a folder that other programs load, and the proof that it says the same. */
+#include "../track/track.h"
 #include "export_check.h"
 
 static rt_status export_folder(rt_cli *cli) {
@@ -29,7 +30,9 @@ done:
 }
 
 rt_status rt_cmd_export(rt_cli *cli) {
+    rt_progress_line_phase(cli->line, "exporting");
     RT_TRY(export_folder(cli));
+    rt_progress_line_end(cli->line);
     RT_TRY(rt_cli_printf(
         "%s: config.json, model.safetensors, tokenizer.json, tokenizer_config.json, special_tokens_map.json, "
         "vocab.txt, sentence_bert_config.json\n",

@@ -1,5 +1,6 @@
 /* rectrain join: an item table and an event log become train.tsv, dev.tsv, test.tsv. */
 #include "../data/join.h"
+#include "../track/track.h"
 #include "cli.h"
 #include "signals.h"
 #include <string.h>
@@ -52,7 +53,9 @@ rt_status rt_cmd_join(rt_cli *cli) {
     o.seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1;
     o.memory = (size_t)(cli->memory > 0 ? cli->memory : 1024) << 20;
     o.stop = stopped;
+    rt_progress_line_phase(cli->line, "joining");
     rc = rt_join(&o, cli->log, &summary);
+    rt_progress_line_end(cli->line);
     if (rc == RT_ESTOPPED) rc = rt_fail(rc, "stopped by %s; %s is as it was before", rt_signals_name(), o.folder);
     if (rc != RT_OK) goto done;
     RT_GO(print_summary(cli, &summary));

@@ -6,6 +6,8 @@
 #include "../data/template.h"
 #include "../eval/metrics.h"
 #include "../eval/predictor.h"
+#include "../track/track.h"
+#include "live.h"
 #include "predict_rank.h"
 #include "setup.h"
 #include "signals.h"
@@ -13,6 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { WINDOW_ROWS = 8192 };
 
@@ -36,6 +39,7 @@ typedef struct {
     uint64_t row; /* of the next line of output */
     bool jsonl;
     bool to_stdout;
+    rt_live live; /* its line is NULL where the rows themselves go to the terminal */
     rt_atomic file;
     rt_text out;
 } rt_predict;
@@ -226,6 +230,10 @@ static rt_status add_row(rt_predict *p, const rt_field *fields) {
     return RT_OK;
 }
 
+static rt_status stopped(const rt_predict *p) {
+    return rt_fail(RT_ESTOPPED, "stopped by %s after %llu rows", rt_signals_name(), (unsigned long long)p->row);
+}
+
 static rt_status score_table(rt_predict *p) {
     header(p);
     RT_TRY(flush(p));
@@ -233,9 +241,8 @@ static rt_status score_table(rt_predict *p) {
     uint64_t bad = 0, line_number;
     for (;;) {
         const rt_field *fields;
-        if (rt_signals_stop())
-            return rt_fail(RT_ESTOPPED, "stopped by %s after %llu rows", rt_signals_name(), (unsigned long long)p->row);
         rt_status rc = rt_table_next(p->table, &fields, &line_number);
+        if (rt_signals_stop()) return stopped(p); /* after the read, whose end a signal may have been */
         if (rc == RT_EDATA && skip) {
             bad++;
             continue;
@@ -243,10 +250,13 @@ static rt_status score_table(rt_predict *p) {
         RT_TRY(rc);
         if (!fields) break;
         RT_TRY(add_row(p, fields));
-        if (rt_predictor_rows(p->predictor) == WINDOW_ROWS) RT_TRY(score_window(p));
+        if (rt_predictor_rows(p->predictor) < WINDOW_ROWS) continue;
+        RT_TRY(score_window(p));
+        rt_live_rows(&p->live, "scoring", p->row);
     }
     RT_TRY(score_window(p));
     if (p->ranks) RT_TRY(write_ranked(p));
+    rt_progress_line_end(p->live.line);
     if (bad)
         rt_warn(p->setup->cli->log, "%s: %llu bad rows were skipped", p->setup->cli->data, (unsigned long long)bad);
     return p->to_stdout ? rt_cli_flush() : rt_atomic_commit(&p->file);
@@ -284,9 +294,15 @@ rt_status rt_cmd_predict(rt_cli *cli) {
     rt_setup setup = {.cli = cli};
     rt_config *cfg = NULL;
     rt_predict p = {.setup = &setup, .to_stdout = !cli->output || strcmp(cli->output, "-") == 0};
+    const bool from_stdin = !strcmp(cli->data, "-");
     rt_signals_install(false);
+    if (from_stdin) rt_signals_end_stdin();
+    p.live = rt_live_begin(cli, from_stdin ? "stdin" : cli->data);
+    if (p.to_stdout && cli->terminal && isatty(STDOUT_FILENO)) p.live.line = NULL;
     RT_GO(format_of(cli, &p.jsonl));
+    rt_progress_line_phase(p.live.line, "loading the weights");
     RT_GO(rt_setup_scoring(&setup, &cfg));
+    if (from_stdin) rt_cli_awaits_lines(cli, "rows below a header line");
     RT_GO(open_table(&p));
     RT_GO(rt_setup_predictor(&setup, rt_signals_stop, &p.predictor));
     p.scores = calloc(WINDOW_ROWS, sizeof *p.scores);
@@ -294,8 +310,11 @@ rt_status rt_cmd_predict(rt_cli *cli) {
     if (!p.scores || !p.predictions) RT_GO(rt_fail(RT_ENOMEM, "out of memory to predict"));
     if (!p.to_stdout) RT_GO(rt_atomic_begin(&p.file, cli->output));
     RT_GO(open_ranks(&p));
+    rt_progress_line_phase(p.live.line, "scoring");
     RT_GO(score_table(&p));
 done:
+    rt_progress_line_end(p.live.line);
+    if (rc != RT_OK && from_stdin && rt_signals_stop()) rc = stopped(&p); /* no header, for the signal came first */
     close_predict(&p);
     rt_setup_close(&setup);
     rt_config_free(cfg);

@@ -179,6 +179,7 @@ rt_status rt_cmd_tokenize(rt_cli *cli) {
     tokenizing t = {.json = cli->json};
     rt_status rc;
     RT_GO(open_tokenizer(cli, &t));
+    rt_cli_awaits_lines(cli, "lines");
     RT_GO(all_lines(&t, stdin));
     rc = rt_cli_flush();
 done:

@@ -98,15 +98,18 @@ static rt_status prepare(rt_run *run) {
     RT_TRY(check_vocab(run));
     RT_TRY(border("tokenising"));
     RT_TRY(rt_run_open_data(run));
+    rt_progress_line_phase(run->line, "looking through the rows");
     rt_run_data_summary(run);
     RT_TRY(fill_digests(run));
     RT_TRY(border("loading the weights"));
     int micro = resume ? run->state.micro_batch_tokens : cfg->train.micro_batch_tokens;
+    rt_progress_line_phase(run->line, "loading the weights");
     RT_TRY(rt_setup_model(s, true, rt_run_longest_row(run), rt_run_largest_step(run), micro));
     RT_TRY(rt_setup_weights(s, true, resume));
     run->state.micro_batch_tokens = s->micro_tokens;
     RT_TRY(rt_run_settings(run));
     RT_TRY(rt_run_plan(run));
+    rt_progress_line_end(run->line);
     RT_TRY(border("the first step"));
     return rt_run_prepare_blobs(run);
 }
@@ -146,8 +149,10 @@ static rt_status write_html(const rt_run *run) {
 static rt_status finish(rt_run *run) {
     const rt_train_state *t = &run->state.train;
     bool best = rt_run_keeps_best(run);
+    rt_progress_line_phase(run->line, "saving");
     if (!best) RT_TRY(rt_run_save(run, t, RT_SAVE_BEST));
     RT_TRY(rt_run_save(run, t, RT_SAVE_LAST));
+    rt_progress_line_end(run->line);
     RT_TRY(rt_run_test(run));
     RT_TRY(write_html(run));
     RT_TRY(rt_run_jsonl_end(run));
@@ -176,6 +181,7 @@ static rt_status train(rt_run *run) {
                                   .signals = signals}};
     run->steps_started = rt_clock_seconds();
     run->first_step = run->state.train.step;
+    rt_progress_line_phase(run->line, "first step");
     rt_status rc = rt_train(&job);
     rt_progress_line_end(run->line);
     RT_TRY(rc);
@@ -188,7 +194,7 @@ static rt_status train(rt_run *run) {
 }
 
 static void close_run(rt_run *run) {
-    rt_progress_line_free(run->line);
+    rt_progress_line_end(run->line);
     rt_jsonl_close(run->jsonl);
     rt_tensorboard_close(run->tensorboard);
     rt_dataset_close(run->train);
@@ -232,7 +238,7 @@ rt_status rt_cmd_train(rt_cli *cli) {
         RT_GO(rt_run_report_print(&run->folder));
         goto done;
     }
-    run->line = rt_progress_line_new(stderr, cli->terminal && !cli->quiet, 10.0, cli->log);
+    run->line = cli->line;
     RT_GO(prepare(run));
     if (cli->dry_run) {
         rt_info(cli->log, "--dry-run: nothing was trained or written");

@@ -1,5 +1,6 @@
 /* rectrain verify: every checksum of a checkpoint. */
 #include "../checkpoint/checkpoint.h"
+#include "../track/track.h"
 #include "cli.h"
 #include <string.h>
 
@@ -23,7 +24,9 @@ rt_status rt_cmd_verify(rt_cli *cli) {
     rt_config *cfg = NULL;
     rt_status rc;
     RT_GO(rt_cli_config(cli, NULL, 0, NULL, &cfg)); /* a wrong --set is told here too */
+    rt_progress_line_phase(cli->line, "verifying");
     RT_GO(rt_checkpoint_verify(cli->file, &s));
+    rt_progress_line_end(cli->line);
     if (cli->json)
         RT_GO(put_json(cli->file, &s));
     else

@@ -2,6 +2,7 @@
 #include "export_check.h"
 #include "../base/file.h"
 #include "../data/template.h"
+#include "../track/track.h"
 #include "signals.h"
 #include <math.h>
 #include <stdlib.h>
@@ -242,8 +243,10 @@ rt_status rt_export_check(rt_cli *cli) {
     rt_config *cfg = NULL;
     rt_status rc;
     rt_signals_install(false);
+    rt_progress_line_phase(cli->line, "comparing logits");
     RT_GO(score_checkpoint(cli, &rows, &cfg, &ours));
     RT_GO(score_folder(cli, cfg, &rows, &theirs));
+    rt_progress_line_end(cli->line);
     RT_GO(compare(cli, &rows, &ours, &theirs));
     RT_GO(write_pairs(cli, &rows, &ours));
 done:

@@ -1,29 +1,10 @@
 /* Opening the data sets, and saying what was found in them before the first step. */
-#include "../base/clock.h"
 #include "../data/data_check.h"
+#include "live.h"
 #include "run.h"
 #include "signals.h"
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct {
-    rt_run *run;
-    const char *what;
-    double started;
-} rt_open_progress;
-
-static bool show_progress(void *context, uint64_t done, uint64_t all, uint64_t rows) {
-    rt_open_progress *p = context;
-    rt_text text = {0};
-    double share = all ? (double)done / (double)all : 1.0, seconds = rt_clock_seconds() - p->started;
-    rt_text_printf(&text, "tokenising %s ", p->what);
-    rt_progress_bar(share, 20, &text);
-    rt_text_printf(&text, " %llu rows, %.0f MB/s", (unsigned long long)rows,
-                   seconds > 0 ? (double)done / seconds / 1e6 : 0.0);
-    if (text.data) rt_progress_line_update(p->run->line, text.data);
-    rt_text_free(&text);
-    return rt_signals_stop();
-}
 
 static rt_status open_one(rt_run *run, const char *what, const rt_config_list *files, rt_dataset **out) {
     if (!files->n) return RT_OK;
@@ -33,8 +14,8 @@ static rt_status open_one(rt_run *run, const char *what, const rt_config_list *f
         spec.negative_keep = run->cfg->data.negative_keep;
         spec.seed = run->cfg->run.seed;
     }
-    rt_open_progress progress = {run, what, rt_clock_seconds()};
-    rt_status rc = rt_dataset_open(&spec, run->setup.tok, run->cli->log, show_progress, &progress, out);
+    rt_live live = rt_live_begin(run->cli, what);
+    rt_status rc = rt_dataset_open(&spec, run->setup.tok, run->cli->log, rt_live_tokenising, &live, out);
     rt_progress_line_end(run->line);
     if (rc == RT_ESTOPPED)
         return rt_fail(RT_ESTOPPED, "stopped by %s while tokenising; nothing was trained yet", rt_signals_name());

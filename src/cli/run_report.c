@@ -1,6 +1,7 @@
 /* What a run says while it works: the live line, metrics.jsonl, TensorBoard, and the reports of evaluations. */
 #include "../base/clock.h"
 #include "../base/file.h"
+#include "live.h"
 #include "run.h"
 #include "score.h"
 #include <math.h>
@@ -108,26 +109,11 @@ rt_status rt_run_event(void *context, const rt_train_event *e) {
     return RT_OK;
 }
 
-typedef struct {
-    rt_run *run;
-    const char *split;
-} rt_eval_progress;
-
-static void eval_line(void *context, uint32_t done, uint32_t all) {
-    rt_eval_progress *p = context;
-    rt_text t = {0};
-    rt_text_printf(&t, "evaluating %s ", p->split);
-    rt_progress_bar(all ? (double)done / all : 1.0, 20, &t);
-    rt_text_printf(&t, " %u/%u batches", done, all);
-    if (t.data) rt_progress_line_update(p->run->line, t.data);
-    rt_text_free(&t);
-}
-
 /* Scores a set; metrics belong to the caller. */
 static rt_status score(rt_run *run, const rt_dataset *ds, const char *split, rt_data_slices *slices,
                        rt_metrics *metrics) {
-    rt_eval_progress progress = {run, split};
-    rt_status rc = rt_cli_score(&run->setup, ds, &progress, eval_line, slices, metrics);
+    rt_live live = rt_live_begin(run->cli, split);
+    rt_status rc = rt_cli_score(&run->setup, ds, &live, rt_live_evaluating, slices, metrics);
     rt_progress_line_end(run->line);
     return rc;
 }
@@ -140,8 +126,7 @@ static rt_status publish(rt_run *run, const char *split, const rt_metrics *m) {
     rt_metrics_text(m, &t);
     rt_text_puts(&t, "\n");
     rt_status rc = rt_text_status(&t);
-    if (rc == RT_OK) rc = rt_cli_write(t.data, t.size);
-    if (rc == RT_OK) rc = rt_cli_flush();
+    if (rc == RT_OK) rt_cli_show(run->cli, t.data, t.size);
     if (rc == RT_OK) rc = rt_run_report_add(&run->folder, t.data, t.size);
     rt_text_free(&t);
     RT_TRY(rc);

@@ -1,13 +1,17 @@
 #include "signals.h"
 #include "../train/train.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 /* Handlers have no context to be given: the one place where the process itself is the state. */
 static volatile sig_atomic_t stop_signal, save_wanted, interrupts;
+static volatile sig_atomic_t nothing = -1; /* a descriptor of /dev/null, to put in stdin's place */
 
 static void on_stop(int number) {
+    int error = errno;
     if (number == SIGINT && ++interrupts > 1) {
         static const char message[] = "\nrectrain: second Ctrl-C: ended at once; what was last saved stays\n";
         ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
@@ -16,6 +20,8 @@ static void on_stop(int number) {
         raise(SIGINT);
     }
     stop_signal = number;
+    if (nothing >= 0) dup2(nothing, STDIN_FILENO); /* a read that was interrupted begins anew, and there it ends */
+    errno = error;
 }
 
 static void on_save(int number) {
@@ -39,6 +45,10 @@ void rt_signals_install(bool usr1_saves) {
     action.sa_handler = usr1_saves ? on_save : on_stop;
     sigaction(SIGUSR1, &action, NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is a failed write, with its sentence */
+}
+
+void rt_signals_end_stdin(void) {
+    if (nothing < 0) nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 bool rt_signals_stop(void) {

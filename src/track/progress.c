@@ -133,7 +133,7 @@ void rt_progress_line_update(rt_progress_line *line, const char *text) {
 void rt_progress_line_phase(rt_progress_line *line, const char *text) {
     if (!line) return;
     pthread_mutex_lock(&line->lock);
-    keep_text(line, text, rt_clock_seconds());
+    if (!rt_streq(line->text, text)) keep_text(line, text, rt_clock_seconds());
     pthread_mutex_unlock(&line->lock);
 }
 
