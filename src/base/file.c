@@ -6,12 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static rt_status rt_open_failed(const char *path, int error) {
-    if (error == ENOENT || error == ENOTDIR) return rt_fail(RT_ENOINPUT, "%s: no such file or folder", path);
+rt_status rt_file_not_opened(const char *path, int error) {
+    if (error == ENOENT || error == ENOTDIR) {
+        struct stat st;
+        if (lstat(path, &st) == 0) return rt_fail(RT_ENOINPUT, "%s: a link to a file that is not there", path);
+        return rt_fail(RT_ENOINPUT, "%s: no such file or folder", path);
+    }
+    if (error == ELOOP) return rt_fail(RT_ENOINPUT, "%s: links that lead in a circle, to no file", path);
+    if (error == ENAMETOOLONG)
+        return rt_fail(RT_ENOINPUT, "%s: no file can have a name of this length (%zu bytes)", path, strlen(path));
     if (error == EACCES || error == EPERM)
         return rt_fail(RT_ENOINPUT, "%s: may not be read by this user (%s)", path, strerror(error));
     return rt_fail(RT_EIO, "%s: cannot be opened: %s", path, strerror(error));
@@ -20,8 +26,8 @@ static rt_status rt_open_failed(const char *path, int error) {
 /* O_NONBLOCK so that a pipe in a file's place is refused and not waited for; it means nothing for regular files. */
 static rt_status rt_open_regular(const char *path, int *fd, size_t *size) {
     struct stat st;
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (*fd < 0) return rt_open_failed(path, errno);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (*fd < 0) return rt_file_not_opened(path, errno);
     rt_status rc = RT_OK;
     if (fstat(*fd, &st) != 0)
         rc = rt_fail(RT_EIO, "%s: %s", path, strerror(errno));
@@ -80,31 +86,6 @@ done:
     return rc;
 }
 
-rt_status rt_map_open(const char *path, rt_map *map) {
-    int fd = -1;
-    size_t size = 0;
-    *map = (rt_map){0};
-    RT_TRY(rt_open_regular(path, &fd, &size));
-    if (size > 0) {
-        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) {
-            rt_status rc = rt_fail(RT_EIO, "%s: cannot be mapped: %s", path, strerror(errno));
-            close(fd);
-            return rc;
-        }
-        map->data = data;
-        map->size = size;
-    }
-    close(fd);
-    return RT_OK;
-}
-
-void rt_map_close(rt_map *map) {
-    if (!map) return;
-    if (map->data) munmap((void *)(uintptr_t)map->data, map->size);
-    *map = (rt_map){0};
-}
-
 static rt_status rt_write_failed(const char *path, const char *verb, int error) {
     const char *next = error == ENOSPC || error == EDQUOT ? "; make room there or choose another folder"
                        : error == EACCES || error == EPERM || error == EROFS
@@ -113,8 +94,34 @@ static rt_status rt_write_failed(const char *path, const char *verb, int error) 
     return rt_fail(RT_EIO, "%s: cannot be %s: %s%s", path, verb, strerror(error), next);
 }
 
+/* O_NONBLOCK so that a pipe that nobody reads is refused and not waited for. A descriptor is taken as it stands, with
+ * its place in the file: opened again by name it would begin at the file's first byte. */
+static rt_status rt_open_direct(rt_atomic *file, const char *path) {
+    file->path = rt_strdup(path);
+    if (!file->path) return rt_fail(RT_ENOMEM, "%s: no memory for its name", path);
+    int descriptor = rt_path_descriptor(path), flags = -1;
+    file->fd = descriptor >= 0 ? fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+                               : open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (file->fd >= 0) flags = fcntl(file->fd, F_GETFL);
+    if (flags < 0 || (descriptor < 0 && fcntl(file->fd, F_SETFL, flags & ~O_NONBLOCK) != 0)) {
+        rt_status rc = errno == ENXIO ? rt_fail(RT_EIO, "%s: a pipe or device that nobody is at the other end of", path)
+                                      : rt_write_failed(path, "written", errno);
+        if (file->fd >= 0) close(file->fd);
+        free(file->path);
+        *file = (rt_atomic){.fd = -1};
+        return rc;
+    }
+    file->open = file->direct = true;
+    return RT_OK;
+}
+
 rt_status rt_atomic_begin(rt_atomic *file, const char *path) {
+    struct stat st;
     *file = (rt_atomic){.fd = -1};
+    bool taken = stat(path, &st) == 0;
+    if (taken && S_ISDIR(st.st_mode))
+        return rt_fail(RT_EIO, "%s: is a folder; name a file to write, in it or elsewhere", path);
+    if (taken && (!S_ISREG(st.st_mode) || rt_path_descriptor(path) >= 0)) return rt_open_direct(file, path);
     rt_text temporary = {0};
     rt_text_printf(&temporary, "%s.tmp.%ld", path, (long)getpid());
     file->path = rt_strdup(path);
@@ -192,7 +199,7 @@ static rt_status rt_sync_folder(const char *path) {
 rt_status rt_atomic_commit(rt_atomic *file) {
     rt_status rc = RT_OK;
     if (!file->open) return rt_not_open();
-    if (fsync(file->fd) != 0) {
+    if (!file->direct && fsync(file->fd) != 0) {
         /* The kernel may have dropped the pages: a second fsync would succeed and lie. */
         rc = rt_write_failed(file->path, "made durable (fsync)", errno);
         goto done;
@@ -203,6 +210,7 @@ rt_status rt_atomic_commit(rt_atomic *file) {
         rc = rt_write_failed(file->path, "closed", errno);
         goto done;
     }
+    if (file->direct) goto done;
     if (rename(file->temporary, file->path) != 0) {
         rc = rt_write_failed(file->path, "replaced", errno);
         goto done;

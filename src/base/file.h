@@ -1,4 +1,5 @@
-/* Files: whole reads with a limit, read-only maps, durable atomic replacement, folders, paths. */
+/* Files: whole reads with a limit, durable atomic replacement, folders, paths. No file with a name is ever mapped: one
+ * that someone else makes shorter would end the process by SIGBUS. */
 #ifndef RT_BASE_FILE_H
 #define RT_BASE_FILE_H
 #include "status.h"
@@ -10,21 +11,20 @@
  * it is larger than `limit` or not a regular file, RT_EIO. */
 rt_status rt_file_read(const char *path, size_t limit, char **data, size_t *size);
 
-typedef struct {
-    const unsigned char *data; /* NULL for an empty file */
-    size_t size;
-} rt_map;
-rt_status rt_map_open(const char *path, rt_map *map); /* read-only, private; regular files alone */
-void rt_map_close(rt_map *map);
+/* Why a file for reading could not be opened, in one form for all: RT_ENOINPUT if it is not there, leads nowhere (a
+ * loop of links, a name no file can have) or may not be read, else RT_EIO. */
+rt_status rt_file_not_opened(const char *path, int error);
 
-/* Durable replacement: writes "<path>.tmp.<pid>", then on commit fsync, rename over path, fsync of the folder. The old
- * file stays byte-identical until the rename. Every error is RT_EIO with path and errno; after a failed fsync nothing
- * is retried. Use: rt_atomic a = {0}; begin, write / pwrite, commit; rt_atomic_abort in every exit (no-op after
- * commit). */
+/* A device or pipe at `path` (/dev/stdout, /dev/fd/9, a named pipe that someone reads) is written to as it is, in order
+ * and without a name in between; it is never replaced. A folder is refused at once.
+ * Durable replacement of all else: writes "<path>.tmp.<pid>", then on commit fsync, rename over path, fsync of the
+ * folder. The old file stays byte-identical until the rename. Every error is RT_EIO with path and errno; after a failed
+ * fsync nothing is retried. Use: rt_atomic a = {0}; begin, write / pwrite, commit; rt_atomic_abort in every exit (no-op
+ * after commit). */
 typedef struct {
     int fd;
     char *path, *temporary;
-    bool open;
+    bool open, direct; /* direct: a device or pipe */
 } rt_atomic;
 rt_status rt_atomic_begin(rt_atomic *file, const char *path);
 rt_status rt_atomic_write(rt_atomic *file, const void *bytes, size_t size);
@@ -34,6 +34,9 @@ void rt_atomic_abort(rt_atomic *file);
 rt_status rt_file_write_atomic(const char *path, const void *bytes, size_t size);
 
 bool rt_file_exists(const char *path);
+bool rt_path_taken(const char *path); /* by anything, a link that leads nowhere too: reading it then says why */
+/* The number behind /dev/stdin, /dev/stdout, /dev/fd/N and the like, opened already by whoever started us; else -1. */
+int rt_path_descriptor(const char *path);
 bool rt_is_folder(const char *path);
 rt_status rt_make_folders(const char *path);              /* mkdir -p */
 char *rt_path_join(const char *folder, const char *name); /* name alone if absolute; caller frees */

@@ -3,6 +3,7 @@
 #include "text.h"
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,22 @@
 bool rt_file_exists(const char *path) {
     struct stat st;
     return stat(path, &st) == 0;
+}
+
+bool rt_path_taken(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+int rt_path_descriptor(const char *path) {
+    static const char *const names[] = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    long long n = -1;
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(path, names[i])) return i;
+    const char *number = !strncmp(path, "/dev/fd/", 8)          ? path + 8
+                         : !strncmp(path, "/proc/self/fd/", 14) ? path + 14
+                                                                : NULL;
+    return number && rt_parse_i64(number, &n) && n >= 0 && n <= INT_MAX ? (int)n : -1;
 }
 
 bool rt_is_folder(const char *path) {

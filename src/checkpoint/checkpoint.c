@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../base/file.h"
 #include "../base/text.h"
 
 #define BLOB_LIMIT ((uint64_t)1 << 28)
@@ -43,13 +44,9 @@ static rt_status read_at(void *context, uint64_t at, void *out, size_t size) {
 static rt_status open_file(rt_checkpoint *c) {
     struct stat st;
     c->fd = open(c->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (c->fd < 0) {
-        if (errno == ENOENT || errno == ENOTDIR)
-            return rt_fail(RT_ENOINPUT, "%s: no such file; expected a checkpoint written by rectrain (.h5)", c->path);
-        if (errno == EACCES || errno == EPERM)
-            return rt_fail(RT_ENOINPUT, "%s: may not be read by this user (%s)", c->path, strerror(errno));
-        return rt_fail(RT_EIO, "%s: cannot open: %s", c->path, strerror(errno));
-    }
+    if (c->fd < 0 && (errno == ENOENT || errno == ENOTDIR) && !rt_path_taken(c->path))
+        return rt_fail(RT_ENOINPUT, "%s: no such file; expected a checkpoint written by rectrain (.h5)", c->path);
+    if (c->fd < 0) return rt_file_not_opened(c->path, errno);
     if (fstat(c->fd, &st) != 0) return rt_fail(RT_EIO, "%s: cannot stat: %s", c->path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return rt_fail(

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../base/file.h"
 #include "../base/text.h"
 
 #define NEXT "fetch the file again, or save it again with save_pretrained"
@@ -169,13 +170,10 @@ static rt_status read_at(const rt_safetensors *file, uint64_t at, void *out, siz
 static rt_status open_file(rt_safetensors *file, uint64_t *size) {
     struct stat st;
     file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (file->fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-        return rt_fail(RT_ENOINPUT, "%s: no such file", file->path);
-    if (file->fd < 0 && (errno == EACCES || errno == EPERM))
-        return rt_fail(RT_ENOINPUT, "%s: may not be read by this user (%s)", file->path, strerror(errno));
-    if (file->fd < 0 || fstat(file->fd, &st) != 0)
-        return rt_fail(RT_EIO, "%s: cannot be opened: %s", file->path, strerror(errno));
-    if (!S_ISREG(st.st_mode)) return rt_fail(RT_EDATA, "%s: not a regular file", file->path);
+    if (file->fd < 0) return rt_file_not_opened(file->path, errno);
+    if (fstat(file->fd, &st) != 0) return rt_fail(RT_EIO, "%s: %s", file->path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return rt_fail(RT_EDATA, "%s: not a regular file; expected one of safetensors", file->path);
     *size = (uint64_t)st.st_size;
     return RT_OK;
 }

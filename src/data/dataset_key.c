@@ -25,10 +25,7 @@ rt_status rt_file_state_get(const char *path, rt_file_state *state, bool *regula
     *regular = false;
     *state = (rt_file_state){0};
     if (!strcmp(path, "-")) return RT_OK;
-    if (stat(path, &st) != 0) {
-        rt_status rc = errno == ENOENT || errno == ENOTDIR ? RT_ENOINPUT : RT_EIO;
-        return rt_fail(rc, "%s: %s; a file with a header line is expected", path, strerror(errno));
-    }
+    if (stat(path, &st) != 0) return rt_file_not_opened(path, errno);
     *regular = S_ISREG(st.st_mode);
     state_of(&st, state);
     return RT_OK;
@@ -90,7 +87,7 @@ static rt_status hash_file(const char *path, rt_file_state *state, uint64_t all,
         goto done;
     }
     if (fd < 0 || fstat(fd, &st) != 0) {
-        rc = rt_fail(RT_EIO, "%s: cannot be opened: %s", path, strerror(errno));
+        rc = rt_file_not_opened(path, errno);
         goto done;
     }
     state_of(&st, state);

@@ -1,4 +1,5 @@
 #include "input.h"
+#include "../base/file.h"
 #include "../base/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -42,11 +43,6 @@ static rt_status fill(rt_input *in) {
     return RT_OK;
 }
 
-/* Opened already by whoever started us, so that opening it again cannot block. */
-static bool is_inherited(const char *path) {
-    return !strncmp(path, "/dev/fd/", 8) || !strcmp(path, "/dev/stdin") || !strncmp(path, "/proc/self/fd/", 14);
-}
-
 static rt_status open_file(rt_input *in, const char *path) {
     struct stat st;
     if (!strcmp(path, "-")) {
@@ -54,22 +50,16 @@ static rt_status open_file(rt_input *in, const char *path) {
         if (fstat(in->fd, &st) != 0) return rt_fail(RT_ENOINPUT, "stdin is not open: %s", strerror(errno));
         if (S_ISDIR(st.st_mode)) return rt_fail(RT_EDATA, "stdin is a folder; a file or a pipe is expected");
     } else {
-        if (stat(path, &st) != 0) {
-            rt_status rc = errno == ENOENT || errno == ENOTDIR ? RT_ENOINPUT : RT_EIO;
-            return rt_fail(rc, "%s: %s; a file with a header line is expected", path, strerror(errno));
-        }
+        if (stat(path, &st) != 0) return rt_file_not_opened(path, errno);
         if (S_ISDIR(st.st_mode))
             return rt_fail(RT_EDATA, "%s: a folder; name the files in it, or a glob such as %s/*.tsv", path, path);
-        if (!S_ISREG(st.st_mode) && !(S_ISFIFO(st.st_mode) && is_inherited(path)))
+        if (!S_ISREG(st.st_mode) && !(S_ISFIFO(st.st_mode) && rt_path_descriptor(path) >= 0))
             return rt_fail(RT_EDATA,
                            "%s: a named pipe, socket or device; a regular file is expected, or \"-\" to read stdin",
                            path);
         /* O_NONBLOCK: should the file become a pipe between stat and open, open must not wait for a writer. */
-        in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (in->fd < 0) {
-            rt_status rc = errno == ENOENT ? RT_ENOINPUT : RT_EIO;
-            return rt_fail(rc, "%s: cannot be opened: %s", path, strerror(errno));
-        }
+        in->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (in->fd < 0) return rt_file_not_opened(path, errno);
         int flags = fcntl(in->fd, F_GETFL);
         if (fstat(in->fd, &st) != 0 || flags < 0 || fcntl(in->fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
             return rt_fail(RT_EIO, "%s: %s", path, strerror(errno));

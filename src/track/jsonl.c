@@ -42,10 +42,14 @@ rt_status rt_jsonl_open(const char *path, rt_jsonl **out) {
         rc = rt_fail(RT_ENOMEM, "%s: out of memory", path);
         goto done;
     }
-    file->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    file->fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
     struct stat st;
     if (file->fd < 0 || fstat(file->fd, &st) != 0) {
         rc = rt_fail(RT_EIO, "%s: cannot open for appending: %s", path, strerror(errno));
+        goto done;
+    }
+    if (S_ISFIFO(st.st_mode)) { /* it would take 64 KB and then stop the run */
+        rc = rt_fail(RT_EIO, "%s: a pipe; a regular file is expected: move it away", path);
         goto done;
     }
     if (S_ISREG(st.st_mode)) {
@@ -83,7 +87,7 @@ void rt_jsonl_close(rt_jsonl *file) {
 }
 
 static bool line_stays(const char *line, size_t size, uint64_t step, bool drop_eval_at) {
-    if (size > LONGEST_LINE) return false;
+    if (size > LONGEST_LINE || rt_json_memory(line, size) > RT_JSON_MEMORY) return false;
     json_t *object = json_loadb(line, size, 0, NULL);
     bool stays = json_is_object(object);
     const json_t *at = json_object_get(object, "step");
@@ -99,27 +103,27 @@ static bool line_stays(const char *line, size_t size, uint64_t step, bool drop_e
 
 rt_status rt_jsonl_cut(const char *path, uint64_t step, bool drop_eval_at) {
     if (!rt_file_exists(path)) return RT_OK;
-    rt_map map = {0};
+    char *data = NULL;
+    size_t size = 0;
     rt_atomic file = {0};
     rt_text kept = {0};
     rt_status rc = RT_OK;
-    RT_GO(rt_map_open(path, &map));
-    const char *data = (const char *)map.data;
-    for (size_t at = 0; at < map.size;) {
-        const char *newline = memchr(data + at, '\n', map.size - at);
+    RT_GO(rt_file_read(path, RT_METRICS_LIMIT, &data, &size));
+    for (size_t at = 0; at < size;) {
+        const char *newline = memchr(data + at, '\n', size - at);
         if (!newline) break; /* torn */
         size_t end = (size_t)(newline - data);
         if (line_stays(data + at, end - at, step, drop_eval_at)) rt_text_append(&kept, data + at, end - at + 1);
         at = end + 1;
     }
     RT_GO(rt_text_status(&kept));
-    if (kept.size == map.size) goto done;
+    if (kept.size == size) goto done;
     RT_GO(rt_atomic_begin(&file, path));
     RT_GO(rt_atomic_write(&file, kept.data ? kept.data : "", kept.size));
     RT_GO(rt_atomic_commit(&file));
 done:
     rt_atomic_abort(&file);
     rt_text_free(&kept);
-    rt_map_close(&map);
+    free(data);
     return rc;
 }

@@ -1,6 +1,7 @@
 #include "series.h"
 #include "../base/file.h"
 #include "../base/text.h"
+#include "append.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -87,18 +88,19 @@ static int by_step(const void *a, const void *b) {
 
 rt_status rt_run_curves_read(const char *path, rt_run_curves *out) {
     rt_status rc = RT_OK;
-    rt_map map = {0};
+    char *data = NULL;
+    size_t size = 0;
     *out = (rt_run_curves){.n_plots = N_PLOTS};
     out->plots = malloc(sizeof plot_list);
     if (!out->plots) return rt_fail(RT_ENOMEM, "out of memory: curves of %s", path ? path : "a run");
     memcpy(out->plots, plot_list, sizeof plot_list);
     if (!path || !rt_file_exists(path)) return RT_OK;
-    RT_GO(rt_map_open(path, &map));
-    const char *data = (const char *)map.data;
-    for (size_t from = 0; from < map.size;) {
-        const char *newline = memchr(data + from, '\n', map.size - from);
-        size_t end = newline ? (size_t)(newline - data) : map.size;
-        json_t *line = end - from <= LONGEST_LINE ? json_loadb(data + from, end - from, 0, NULL) : NULL;
+    RT_GO(rt_file_read(path, RT_METRICS_LIMIT, &data, &size));
+    for (size_t from = 0; from < size;) {
+        const char *newline = memchr(data + from, '\n', size - from);
+        size_t end = newline ? (size_t)(newline - data) : size;
+        bool sane = end - from <= LONGEST_LINE && rt_json_memory(data + from, end - from) <= RT_JSON_MEMORY;
+        json_t *line = sane ? json_loadb(data + from, end - from, 0, NULL) : NULL;
         rc = take_line(line, out);
         json_decref(line);
         if (rc != RT_OK) goto done;
@@ -110,7 +112,7 @@ rt_status rt_run_curves_read(const char *path, rt_run_curves *out) {
             if (s->n > 0) qsort(s->points, s->n, sizeof *s->points, by_step);
         }
 done:
-    rt_map_close(&map);
+    free(data);
     if (rc != RT_OK) rt_run_curves_free(out);
     return rc;
 }

@@ -80,37 +80,30 @@ static void refuses_what_is_no_file(void **state) {
     (void)state;
     char *data, *fifo = in_folder("fifo");
     size_t size;
-    rt_map map;
     assert_int_equal(rt_file_read(folder, 10, &data, &size), RT_EDATA);
     assert_int_equal(rt_file_read("/dev/null", 10, &data, &size), RT_EDATA);
-    assert_int_equal(rt_map_open(folder, &map), RT_EDATA);
-    assert_null(map.data);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     assert_int_equal(rt_file_read(fifo, 10, &data, &size), RT_EDATA); /* and does not wait for a writer */
     assert_int_equal(rt_file_read("/etc/passwd/x", 10, &data, &size), RT_ENOINPUT);
+    /* Links that lead nowhere, links in a circle, a name longer than any: nothing is there, and each is said. */
+    char long_name[5000];
+    memset(long_name, 'a', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    unlink(fifo);
+    assert_int_equal(symlink("nothing", fifo), 0);
+    assert_int_equal(rt_file_read(fifo, 10, &data, &size), RT_ENOINPUT);
+    assert_non_null(strstr(rt_error_get()->text, "a link to a file that is not there"));
+    assert_true(rt_path_taken(fifo));
+    assert_false(rt_file_exists(fifo));
+    unlink(fifo);
+    assert_false(rt_path_taken(fifo));
+    assert_int_equal(symlink(rt_path_basename(fifo), fifo), 0);
+    assert_int_equal(rt_file_read(fifo, 10, &data, &size), RT_ENOINPUT);
+    assert_non_null(strstr(rt_error_get()->text, "lead in a circle"));
+    assert_int_equal(rt_file_read(long_name, 10, &data, &size), RT_ENOINPUT);
+    assert_non_null(strstr(rt_error_get()->text, "no file can have a name of this length (4999 bytes)"));
     unlink(fifo);
     free(fifo);
-}
-
-static void maps(void **state) {
-    (void)state;
-    char *path = in_folder("map");
-    rt_map map;
-    assert_int_equal(rt_map_open(path, &map), RT_ENOINPUT);
-    assert_int_equal(rt_file_write_atomic(path, "abc", 3), RT_OK);
-    assert_int_equal(rt_map_open(path, &map), RT_OK);
-    assert_int_equal(map.size, 3);
-    assert_memory_equal(map.data, "abc", 3);
-    rt_map_close(&map);
-    assert_null(map.data);
-    rt_map_close(&map);
-    rt_map_close(NULL);
-    assert_int_equal(rt_file_write_atomic(path, "", 0), RT_OK);
-    assert_int_equal(rt_map_open(path, &map), RT_OK);
-    assert_null(map.data);
-    rt_map_close(&map);
-    unlink(path);
-    free(path);
 }
 
 static void replaces_whole(void **state) {
@@ -207,6 +200,49 @@ static void a_full_device_is_named(void **state) {
     assert_entries(where, "f ");
     free(path);
     free(where);
+}
+
+/* What is no file is written to and stays what it is; as root a rename would have put a file in its place. */
+static void devices_and_pipes_are_never_replaced(void **state) {
+    (void)state;
+    char *path = in_folder("pipe"), got[8] = "";
+    struct stat st;
+    rt_atomic file;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(rt_atomic_begin(&file, path), RT_EIO); /* nobody reads: no waiting */
+    assert_non_null(strstr(rt_error_get()->text, "nobody is at the other end"));
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    assert_int_equal(rt_file_write_atomic(path, "abc", 3), RT_OK);
+    assert_int_equal(read(reader, got, sizeof got), 3);
+    assert_string_equal(got, "abc");
+    close(reader);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    unlink(path);
+    assert_int_equal(symlink("/dev/full", path), 0);
+    assert_int_equal(rt_file_write_atomic(path, "abc", 3), RT_EIO);
+    assert_non_null(strstr(rt_error_get()->text, "No space left on device"));
+    assert_int_equal(stat("/dev/full", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    unlink(path);
+    assert_int_equal(rt_file_write_atomic(folder, "abc", 3), RT_EIO);
+    assert_non_null(strstr(rt_error_get()->text, "is a folder; name a file"));
+    /* A descriptor is written to where it stands. */
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "12", 2), 2);
+    char name[32];
+    snprintf(name, sizeof name, "/dev/fd/%d", fd);
+    assert_int_equal(rt_file_write_atomic(name, "abc", 3), RT_OK);
+    close(fd);
+    assert_content(path, "12abc");
+    assert_int_equal(rt_path_descriptor("/dev/stdout"), 1);
+    assert_int_equal(rt_path_descriptor("/proc/self/fd/7"), 7);
+    assert_int_equal(rt_path_descriptor("/dev/fd/x"), -1);
+    assert_int_equal(rt_path_descriptor("/dev/full"), -1);
+    unlink(path);
+    free(path);
 }
 
 /* fsync(2) fails on a descriptor that cannot be synced: the commit must not rename. */
@@ -366,11 +402,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_within_a_limit),
         cmocka_unit_test(refuses_what_is_no_file),
-        cmocka_unit_test(maps),
         cmocka_unit_test(replaces_whole),
         cmocka_unit_test(a_dead_process_s_leftover_is_no_obstacle),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),
         cmocka_unit_test(a_full_device_is_named),
+        cmocka_unit_test(devices_and_pipes_are_never_replaced),
         cmocka_unit_test(a_failed_fsync_leaves_the_old_file),
         cmocka_unit_test(a_place_that_cannot_be_written),
         cmocka_unit_test(a_folder_that_this_user_may_not_write),
