@@ -49,11 +49,15 @@ void rt_log_set_hooks(rt_log *log, void (*before)(void *), void (*after)(void *)
     pthread_mutex_unlock(&log->lock);
 }
 
-/* Newlines within a message are ours (a report, a list) and stay; everything else that a terminal acts on is escaped.
- */
-static void rt_log_escape(rt_text *line, const char *message) {
+/* Newlines within an info are ours (a report, a list) and stay; everything else that a terminal acts on is escaped.
+ * Errors and warnings are one line each: theirs come from a name or a value, and would pass for lines of the log. */
+static void rt_log_escape(rt_text *line, rt_log_level level, const char *message) {
     size_t n = strlen(message);
     while (n > 0 && message[n - 1] == '\n') n--;
+    if (level <= RT_LOG_WARN) {
+        rt_text_escaped(line, message, n, (size_t)-1);
+        return;
+    }
     for (size_t at = 0; at < n;) {
         const char *newline = memchr(message + at, '\n', n - at);
         size_t end = newline ? (size_t)(newline - message) : n;
@@ -78,7 +82,7 @@ void rt_log_write(rt_log *log, rt_log_level level, const char *format, ...) {
     if (raw) vsnprintf(raw, (size_t)n + 1, format, args);
     va_end(args);
     if (!raw) return;
-    rt_log_escape(&message, raw);
+    rt_log_escape(&message, level, raw);
     free(raw);
 
     pthread_mutex_lock(&log->lock);

@@ -1,25 +1,44 @@
 /* The per-thread error record. */
 #include "status.h"
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static _Thread_local rt_error rt_error_record;
 
-/* Cuts a message that vsnprintf truncated at a whole UTF-8 character and drops newlines at the end. */
-static void rt_error_tidy(char *text, size_t capacity) {
-    size_t n = strnlen(text, capacity - 1);
-    if (n == capacity - 1) {
-        size_t start = n;
-        while (start > 0 && n - start < 4 && ((unsigned char)text[start - 1] & 0xC0) == 0x80) start--;
-        if (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0xC0) {
-            unsigned char lead = (unsigned char)text[start - 1];
-            size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-            if (start - 1 + length > n) n = start - 1;
+static bool is_continuation(char c) {
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
+
+/* Makes `whole` of n bytes fit by leaving out its middle, at whole UTF-8 characters: an endless name or value stands
+ * there, while what was wrong with it and what to do next stand at the end. */
+static void fit(const char *whole, size_t n, char text[RT_ERROR_TEXT]) {
+    enum { HEAD = 1500, TAIL = 2500 };
+    size_t head = HEAD, tail = n - TAIL;
+    while (head > HEAD - 4 && is_continuation(whole[head])) head--;
+    while (tail < n && tail - (n - TAIL) < 4 && is_continuation(whole[tail])) tail++;
+    snprintf(text, RT_ERROR_TEXT, "%.*s ... (%zu bytes left out) ... %s", (int)head, whole, tail - head, whole + tail);
+}
+
+__attribute__((format(printf, 2, 0))) static void write_text(char text[RT_ERROR_TEXT], const char *format,
+                                                             va_list args) {
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(text, RT_ERROR_TEXT, format, args);
+    if (n >= RT_ERROR_TEXT) {
+        char *whole = malloc((size_t)n + 1);
+        if (whole) {
+            vsnprintf(whole, (size_t)n + 1, format, again);
+            fit(whole, (size_t)n, text);
         }
+        free(whole);
     }
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r')) n--;
-    text[n] = 0;
+    va_end(again);
+    size_t size = strlen(text);
+    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r')) size--;
+    text[size] = 0;
 }
 
 rt_status rt_fail(rt_status status, const char *format, ...) {
@@ -27,30 +46,29 @@ rt_status rt_fail(rt_status status, const char *format, ...) {
     char text[RT_ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    write_text(text, format, args);
     va_end(args);
-    rt_error_tidy(text, sizeof text);
     rt_error_record.status = status;
     rt_error_record.trace[0] = 0;
     memcpy(rt_error_record.text, text, strlen(text) + 1);
     return status;
 }
 
+__attribute__((format(printf, 2, 3))) static void join(char text[RT_ERROR_TEXT], const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    write_text(text, format, args);
+    va_end(args);
+}
+
 rt_status rt_fail_context(rt_status status, const char *format, ...) {
     char context[RT_ERROR_TEXT], text[RT_ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(context, sizeof context, format, args);
+    write_text(context, format, args);
     va_end(args);
     if (rt_error_record.status == RT_OK) rt_error_record.status = status;
-    const char *old = rt_error_record.text;
-    size_t n = strnlen(context, sizeof context - 3), room = sizeof text - n - 3;
-    size_t m = strnlen(old, room);
-    memcpy(text, context, n);
-    memcpy(text + n, ": ", 2);
-    memcpy(text + n + 2, old, m);
-    text[n + 2 + m] = 0;
-    rt_error_tidy(text, sizeof text);
+    join(text, "%s: %s", context, rt_error_record.text);
     memcpy(rt_error_record.text, text, strlen(text) + 1);
     return rt_error_record.status;
 }

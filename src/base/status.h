@@ -27,7 +27,7 @@ typedef enum {
 
 typedef struct {
     rt_status status;
-    char text[RT_ERROR_TEXT]; /* one sentence or several, no newline at the end */
+    char text[RT_ERROR_TEXT]; /* one sentence or several, no newline at the end; an endless one lacks its middle */
     char trace[1024];         /* "expr at file:line <- ..." for -v */
 } rt_error;
 

@@ -33,7 +33,7 @@ const rt_st_tensor *rt_hf_info(const rt_hf_weights *w, const rt_hf_tensor *t) {
 
 static bool has(const char *folder, const char *name) {
     char *path = rt_path_join(folder, name);
-    bool there = path && rt_file_exists(path);
+    bool there = path && rt_path_taken(path);
     free(path);
     return there;
 }
@@ -43,7 +43,7 @@ static rt_status no_weights(const char *folder) {
         return rt_fail(
             RT_ECONFIG,
             "%s: holds pytorch_model.bin and no model.safetensors; rectrain runs no pickles. Convert it once, "
-            "where torch and safetensors are installed:\n"
+            "where torch and safetensors are installed: "
             "python3 -c \"import torch, safetensors.torch as s; d = torch.load('%s/pytorch_model.bin', "
             "map_location='cpu', weights_only=True); s.save_file({k: v.clone().contiguous() for k, v in "
             "d.items()}, '%s/model.safetensors')\"",
@@ -141,7 +141,7 @@ static rt_status open_files(const char *folder, json_t **map, rt_hf_weights *w) 
     if (has(folder, "model.safetensors")) return open_shard(folder, "model.safetensors", w);
     index = rt_path_join(folder, "model.safetensors.index.json");
     if (!index) return rt_fail(RT_ENOMEM, "%s: out of memory", folder);
-    if (!rt_file_exists(index)) {
+    if (!rt_path_taken(index)) {
         rc = no_weights(folder);
         goto done;
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define REPORT_LIMIT ((size_t)1 << 30)
@@ -102,13 +103,26 @@ static rt_status check_meaning(const rt_config *cfg, const rt_run_folder *run, c
     rc = rt_config_meaning_differences(cfg, ini.bytes, ini.size, checkpoint, &differences);
     if (rc == RT_OK && differences.size)
         rc = rt_fail(RT_ECONFIG,
-                     "%s holds a run with other settings:\n%s\nGive this run another run.name, restore these keys, or "
-                     "start anew "
-                     "with run.if_exists = overwrite",
+                     "%s holds a run with other settings: %s. Give this run another run.name, restore these keys, or "
+                     "start anew with run.if_exists = overwrite",
                      run->folder, differences.data);
     rt_text_free(&differences);
     rt_checkpoint_close(c);
     return rc;
+}
+
+/* What is there under our names must be files: a pipe among them would stop the run for ever. */
+static rt_status check_files(const rt_run_folder *run) {
+    const char *const paths[] = {run->best, run->last, run->metrics, run->report, run->log, run->config, run->html};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        struct stat st;
+        if (stat(paths[i], &st) == 0 && !S_ISREG(st.st_mode))
+            return rt_fail(RT_EIO,
+                           "%s: a %s; the run keeps a file under this name: move it away, or choose another "
+                           "run.name",
+                           paths[i], S_ISDIR(st.st_mode) ? "folder" : "pipe or device");
+    }
+    return RT_OK;
 }
 
 static rt_status decide(rt_cli *cli, const rt_config *cfg, rt_run_folder *run, rt_run_kind *kind) {
@@ -135,6 +149,7 @@ rt_status rt_run_folder_open(rt_cli *cli, const rt_config *cfg, rt_run_folder *r
     RT_TRY(rt_run_folder_name(cfg, run));
     RT_TRY(rt_make_folders(run->folder));
     RT_TRY(take_lock(run));
+    RT_TRY(check_files(run));
     RT_TRY(decide(cli, cfg, run, kind));
     if (*kind == RT_RUN_FINISHED) return RT_OK;
     clear_temporaries(run);

@@ -194,8 +194,8 @@ rt_status rt_config_write(const rt_config *cfg, const rt_config_write_options *o
 
 /* Digest of the options of class meaning that differ from their defaults: an option added later leaves it as it was. */
 rt_digest128 rt_config_meaning_digest(const rt_config *cfg);
-/* Names the meaning options in which cfg and a stored config.ini differ, one line each: "train.batch_size = 32 (stored:
- * 16)". *out stays empty if they agree. RT_EDATA for a stored file that does not parse. */
+/* Names the meaning options in which cfg and a stored config.ini differ: "train.batch_size = 32 (stored: 16); ...".
+ * *out stays empty if they agree. RT_EDATA for a stored file that does not parse. */
 rt_status rt_config_meaning_differences(const rt_config *cfg, const char *stored, size_t size, const char *name,
                                         rt_text *out);
 

@@ -109,7 +109,7 @@ rt_status rt_config_meaning_differences(const rt_config *cfg, const char *stored
         if (!(table[i].classes & RT_CLASS_MEANING)) continue;
         bool a = format(&table[i], cfg, &mine), b = format(&table[i], other, &theirs);
         if (a == b && rt_streq(mine.data, theirs.data)) continue;
-        rt_text_printf(out, "%s%s.%s = %s (stored: %s)", out->size ? "\n" : "", table[i].section, table[i].key,
+        rt_text_printf(out, "%s%s.%s = %s (stored: %s)", out->size ? "; " : "", table[i].section, table[i].key,
                        a ? mine.data : "unset", b ? theirs.data : "unset");
     }
     rt_text_free(&mine);

@@ -45,18 +45,36 @@ static void errors_carry_message_and_trace(void **state) {
     assert_string_equal(error->trace, "");
 }
 
-static void long_messages_are_cut_at_a_character(void **state) {
+/* No byte of a half character: each é is there whole or not at all. */
+static void check_whole(const char *text) {
+    for (; *text; text++) {
+        if ((unsigned char)*text < 0x80) continue;
+        assert_memory_equal(text, "\xc3\xa9", 2);
+        text++;
+    }
+}
+
+static void long_messages_lose_their_middle_at_whole_characters(void **state) {
     (void)state;
     char text[RT_ERROR_TEXT + 100];
     memset(text, 'a', sizeof text);
     for (size_t i = 0; i + 2 < sizeof text; i += 2) memcpy(text + i, "\xc3\xa9", 2);
     text[sizeof text - 1] = 0;
-    rt_fail(RT_EDATA, "%s", text);
-    assert_int_equal(strlen(rt_error_get()->text), RT_ERROR_TEXT - 2); /* the last half character is gone */
-    rt_fail(RT_EDATA, "x%s", text);
-    assert_int_equal(strlen(rt_error_get()->text), RT_ERROR_TEXT - 1);
+    const char *got = rt_error_get()->text;
+    for (int shift = 0; shift < 4; shift++) { /* every place of the two cuts within a character */
+        rt_fail(RT_EDATA, "%.*s%s: no such file%.*s", shift & 1, "x", text, shift / 2, "!");
+        assert_in_range(strlen(got), 3900, RT_ERROR_TEXT - 1);
+        assert_int_equal(strncmp(got, &"x\xc3\xa9\xc3\xa9"[!(shift & 1)], 4), 0);
+        assert_non_null(strstr(got, " bytes left out) ... "));
+        assert_non_null(strstr(got, ": no such file"));
+        check_whole(got);
+    }
+    rt_fail(RT_EDATA, "%.*s", RT_ERROR_TEXT - 1, text); /* fits: nothing is left out */
+    assert_int_equal(strlen(got), RT_ERROR_TEXT - 1);
+    rt_fail(RT_EDATA, "at its end");
     rt_fail_context(RT_EDATA, "%s", text);
-    assert_true(strlen(rt_error_get()->text) < RT_ERROR_TEXT);
+    assert_true(strlen(got) < RT_ERROR_TEXT);
+    assert_non_null(strstr(got, ": at its end"));
     for (int i = 0; i < 100; i++) rt_trace(RT_EDATA, "some_function(with, arguments)", "file.c", i);
     assert_true(strlen(rt_error_get()->trace) < sizeof rt_error_get()->trace);
 }
@@ -262,7 +280,7 @@ static void processor_levels(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_carry_message_and_trace),
-        cmocka_unit_test(long_messages_are_cut_at_a_character),
+        cmocka_unit_test(long_messages_lose_their_middle_at_whole_characters),
         cmocka_unit_test(errors_are_per_thread),
         cmocka_unit_test(exit_codes),
         cmocka_unit_test(log_lines),

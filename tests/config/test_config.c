@@ -333,7 +333,7 @@ static void a_checkpoint_stores_meaning_and_columns_alone(void **state) {
     rt_config *other =
         load_with(path, SETS("train.batch_size=16", "data.text_b=", "run.threads=1", "eval.threshold=0.5"), NULL);
     assert_int_equal(rt_config_meaning_differences(other, text.data, text.size, "last.h5", &difference), RT_OK);
-    assert_string_equal(difference.data, "data.text_b =  (stored: text_b)\ntrain.batch_size = 16 (stored: 32)\n"
+    assert_string_equal(difference.data, "data.text_b =  (stored: text_b); train.batch_size = 16 (stored: 32); "
                                          "eval.threshold = 0.5 (stored: unset)");
     rt_config_free(other);
     rt_config_free(cfg);
