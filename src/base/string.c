@@ -140,3 +140,33 @@ int rt_utf8_encode(unsigned code_point, char out[4]) {
     out[3] = (char)(0x80 | (code_point & 0x3F));
     return 4;
 }
+
+size_t rt_json_memory(const char *bytes, size_t size) {
+    /* What malloc gives for jansson's structs on 64 bits: a value 32, a key's pair 80 and its bucket 16, a string 48 on
+     * top, a list's slot 16, an empty list 128, an empty object with its first buckets 224. */
+    size_t commas = 0, keys = 0, strings = 0, lists = 0, objects = 0;
+    for (size_t i = 0; i < size; i++) {
+        switch (bytes[i]) {
+        case '"':
+            strings++;
+            for (i++; i < size && bytes[i] != '"'; i++) i += bytes[i] == '\\';
+            break;
+        case ',':
+            commas++;
+            break;
+        case ':':
+            keys++;
+            break;
+        case '[':
+            lists++;
+            break;
+        case '{':
+            objects++;
+            break;
+        default:
+            break;
+        }
+    }
+    size_t texts = strings > keys ? strings - keys : 0, slots = commas > keys ? commas - keys : 0;
+    return 32 * (commas + 1) + 96 * keys + 48 * texts + 16 * slots + 128 * lists + 224 * objects;
+}

@@ -25,6 +25,11 @@ void rt_text_float(rt_text *text, float value);
 void rt_text_double(rt_text *text, double value);
 /* A JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 void rt_text_json_string(rt_text *text, const char *bytes, size_t size);
+/* About the memory that jansson takes for the values of this JSON, without their text: a file of `{},{},...` takes
+ * seventy times its size, so whoever reads one from outside looks here first. RT_JSON_MEMORY is what all allow; the
+ * tokenizer.json of a vocabulary of 500,000 takes 62 MiB. */
+#define RT_JSON_MEMORY ((size_t)64 << 20)
+size_t rt_json_memory(const char *bytes, size_t size);
 /* `bytes` with control characters, invalid UTF-8 and (over `limit` bytes) the rest made visible: for error messages. */
 void rt_text_escaped(rt_text *text, const char *bytes, size_t size, size_t limit);
 

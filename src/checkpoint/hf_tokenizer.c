@@ -13,7 +13,7 @@ static rt_status read_optional(const char *folder, const char *name, size_t limi
     *size = 0;
     *path = rt_path_join(folder, name);
     if (!*path) return rt_fail(RT_ENOMEM, "%s: out of memory", folder);
-    return rt_file_exists(*path) ? rt_file_read(*path, limit, data, size) : RT_OK;
+    return rt_path_taken(*path) ? rt_file_read(*path, limit, data, size) : RT_OK;
 }
 
 static rt_status no_vocabulary(const char *folder) {
@@ -21,7 +21,7 @@ static rt_status no_vocabulary(const char *folder) {
                                          "spiece.model"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         char *path = rt_path_join(folder, others[i]);
-        bool there = path && rt_file_exists(path);
+        bool there = path && rt_path_taken(path);
         free(path);
         if (there)
             return rt_fail(RT_ECONFIG,

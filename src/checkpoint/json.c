@@ -3,8 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../base/text.h"
+
 rt_status rt_json_object(const char *bytes, size_t size, const char *name, json_t **out) {
     json_error_t error;
+    *out = NULL;
+    size_t memory = rt_json_memory(bytes, size);
+    if (memory > RT_JSON_MEMORY)
+        return rt_fail(RT_EDATA,
+                       "%s: so many keys and values that they would take %zu MiB of memory; at most %zu are accepted "
+                       "here; fetch the file again",
+                       name, memory >> 20, RT_JSON_MEMORY >> 20);
     *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
     if (!*out)
         return rt_fail(RT_EDATA, "%s:%d: malformed JSON at column %d: %s; fetch the file again", name, error.line,

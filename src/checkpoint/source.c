@@ -41,7 +41,7 @@ static rt_status not_there(const char *said, const char *base) {
 static rt_status locate(const char *said, const char *base, rt_log *log, char **path) {
     *path = NULL;
     if (!*base) return rt_fail(RT_ECONFIG, "%s is empty; expected a checkpoint, a folder or a model's name", said);
-    if (rt_file_exists(base) || rt_is_folder(base)) {
+    if (rt_path_taken(base)) { /* a link that leads nowhere is told of when it is opened */
         *path = rt_strdup(base);
         return *path ? RT_OK : rt_fail(RT_ENOMEM, "%s: out of memory", base);
     }
@@ -123,7 +123,7 @@ static rt_status open_folder(rt_source *s, rt_log *log) {
     rt_status rc;
     char *path = rt_path_join(s->path, "config.json");
     if (!path) return rt_fail(RT_ENOMEM, "%s: out of memory", s->path);
-    if (!rt_file_exists(path)) {
+    if (!rt_path_taken(path)) {
         rc = rt_fail(RT_ENOINPUT,
                      "%s: a folder without config.json, so no Hugging Face model; expected config.json, "
                      "model.safetensors and vocab.txt or tokenizer.json",

@@ -6,6 +6,12 @@ rt_status rt_json_load_object(const char *json, size_t size, const char *name, s
     *out = NULL;
     if (size > RT_JSON_MAX_BYTES)
         return rt_fail(RT_EDATA, "%s: %zu bytes; at most %zu are read", name, size, RT_JSON_MAX_BYTES);
+    size_t memory = rt_json_memory(json ? json : "", size);
+    if (memory > RT_JSON_MEMORY)
+        return rt_fail(RT_EDATA,
+                       "%s: so many keys and values that they would take %zu MiB of memory; at most %zu are accepted "
+                       "here; fetch the file again",
+                       name, memory >> 20, RT_JSON_MEMORY >> 20);
     json_error_t error;
     json_t *root = json_loadb(json ? json : "", size, JSON_REJECT_DUPLICATES | flags, &error);
     if (!root) {

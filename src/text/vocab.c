@@ -80,6 +80,13 @@ static uint32_t add_child(rt_vocab *vocab, uint32_t node, unsigned char byte) {
     return child;
 }
 
+static rt_status too_many_nodes(const char *name, int line) {
+    return rt_fail(RT_EDATA,
+                   "%s:%d: its tokens have more than %u different beginnings; a vocabulary has fewer: is this a "
+                   "vocab.txt?",
+                   name, line, RT_VOCAB_MAX_NODES);
+}
+
 /* Where a token starts in the trie: "##x" hangs x under the second root. "##" alone is a word like any other. */
 static uint32_t root_of(const char **token, size_t *size) {
     if (*size <= 2 || (*token)[0] != '#' || (*token)[1] != '#') return RT_TRIE_START;
@@ -145,6 +152,7 @@ rt_status rt_vocab_parse(rt_vocab *vocab, const char *text, size_t size, const c
         size_t n = rt_vocab_trimmed(p, (size_t)(stop - p));
         vocab->offset[vocab->size] = used;
         memcpy(vocab->bytes + used, p, n);
+        if (vocab->n_nodes + n >= RT_VOCAB_MAX_NODES) return too_many_nodes(name, vocab->size + 1);
         if (!add_token(vocab, vocab->bytes + used, n, vocab->size)) return out_of_memory(name);
         used += (uint32_t)n;
         vocab->size++;

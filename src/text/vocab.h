@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RT_VOCAB_MAX_LINES (1 << 24)
-#define RT_VOCAB_MAX_BYTES ((size_t)64 << 20) /* keeps a trie node within 28 bits */
+#define RT_VOCAB_MAX_LINES (1 << 21)
+#define RT_VOCAB_MAX_BYTES ((size_t)16 << 20) /* the largest WordPiece of all languages has 5 MB */
+#define RT_VOCAB_MAX_NODES (1u << 21)         /* of the trie: bounds its memory at 56 MiB, whatever the file holds */
 
 enum { RT_TRIE_NONE = 0, RT_TRIE_START = 1, RT_TRIE_CONTINUE = 2 }; /* the two roots; no node has number 0 */
 

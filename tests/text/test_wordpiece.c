@@ -246,10 +246,20 @@ static void bad_vocabularies_are_refused(void **state) {
     refused("[PAD]\n[U\0NK]\n", 13, "vocab.txt:2: a NUL");
     refused("[PAD]\n[UNK]\n\xff\n", 14, "vocab.txt:3: byte 0xff");
     refused("\xef\xbb\xbf[PAD]\n", 9, "byte-order mark");
-    size_t lines = ((size_t)1 << 24) + 1;
-    char *many = malloc(lines);
+    size_t lines = ((size_t)1 << 21) + 1, bytes = ((size_t)16 << 20) + 1;
+    char *many = malloc(bytes);
     memset(many, '\n', lines);
-    refused(many, lines, "more than 16777216 lines");
+    refused(many, lines, "more than 2097152 lines");
+    refused(many, bytes, "at most 16777216");
+    /* One endless token, and tokens that share no beginning: the trie would take twenty times the file. */
+    memset(many, 'a', bytes);
+    refused(many, (size_t)1 << 21, "vocab.txt:1: its tokens have more than 2097152 different beginnings");
+    uint32_t random = 1;
+    for (size_t i = 0; i < bytes; i++) {
+        random = random * 69069 + 12345;
+        many[i] = i % 16 == 15 ? '\n' : (char)('a' + (random >> 24) % 26);
+    }
+    refused(many, bytes - 1, "different beginnings");
     free(many);
 }
 
