@@ -82,21 +82,38 @@ static const char *newline(const char *from, const char *to) {
     return memchr(from, '\n', (size_t)(to - from));
 }
 
-/* After a row that cannot be read to its end: it takes its first line alone, so that what follows is read anew. */
-static rt_status first_line_extent(rt_table *t, rt_extent *e, const char *what, size_t at) {
-    *e = (rt_extent){.broken = what, .broken_at = at};
+/* After a row that cannot be read to its end: it takes its first line alone, so that what follows is read anew. The
+ * rest of an endless line waits until the next row is asked for: whoever stops here shall not wait for it. */
+static void first_line_extent(const rt_table *t, rt_extent *e, const char *what, size_t at) {
     const char *row = t->buffer + t->start, *nl = newline(row, t->buffer + t->stop);
-    while (!nl && !t->end) {
-        /* Nothing of an endless line is kept. */
-        t->start = t->stop;
-        RT_TRY(rt_table_fill(t, 0));
-        row = t->buffer + t->start;
-        nl = newline(row, t->buffer + t->stop);
-    }
+    *e = (rt_extent){.broken = what, .broken_at = at, .cut = !nl && !t->end};
     e->size = nl ? (size_t)(nl - row) : t->stop - t->start;
     e->whole = e->size + (nl != NULL);
     e->lines = nl != NULL;
+}
+
+static rt_status skip_line(rt_table *t) {
+    for (uint64_t skipped = 0; t->skipping;) {
+        RT_TRY(rt_table_fill(t, 0));
+        const char *at = t->buffer + t->start, *nl = newline(at, t->buffer + t->stop);
+        skipped += t->stop - t->start;
+        t->skipping = !nl && !t->end;
+        t->start = nl ? (size_t)(nl - t->buffer) + 1 : t->stop;
+        t->line += nl != NULL;
+        if (skipped > RT_LINE_LIMIT)
+            return rt_fail(RT_EIO,
+                           "%s:%llu: a line of over 256 MiB; what follows it cannot be looked for: is this a "
+                           "table of text?",
+                           rt_table_path(t), (unsigned long long)t->line);
+    }
     return RT_OK;
+}
+
+rt_status rt_table_count_blank(rt_table *t, uint64_t *blanks) {
+    if (++*blanks <= RT_BLANK_LIMIT) return RT_OK;
+    t->given_up = true;
+    return rt_fail(RT_EDATA, "%s:%llu: over %d empty lines, one after another; a table of rows is expected",
+                   rt_table_path(t), (unsigned long long)t->line, RT_BLANK_LIMIT);
 }
 
 static bool is_row_end(const rt_table *t, const char *p, const char *stop) {
@@ -164,15 +181,16 @@ static rt_status quoted_extent(rt_table *t, rt_extent *e) {
                 field_start = row[at++] == t->delimiter;
             }
         }
-        if (e->broken) return first_line_extent(t, e, e->broken, e->broken_at);
+        if (e->broken || (!t->end && held > RT_ROW_LIMIT)) {
+            const char *what = in_quotes ? "a quote that is not closed within 16 MiB" : "over 16 MiB";
+            first_line_extent(t, e, e->broken ? e->broken : what, e->broken ? e->broken_at : opened);
+            return RT_OK;
+        }
         if (t->end) break;
-        if (held > RT_ROW_LIMIT)
-            return first_line_extent(t, e, in_quotes ? "a quote that is not closed within 16 MiB" : "over 16 MiB",
-                                     opened);
         RT_TRY(rt_table_fill(t, held));
     }
     if (in_quotes) {
-        RT_TRY(first_line_extent(t, e, "a quote that is never closed", opened));
+        first_line_extent(t, e, "a quote that is never closed", opened);
         e->unclosed = true;
         return RT_OK;
     }
@@ -192,7 +210,10 @@ static rt_status plain_extent(rt_table *t, rt_extent *e) {
             e->lines = nl != NULL;
             return RT_OK;
         }
-        if (held > RT_ROW_LIMIT) return first_line_extent(t, e, "over 16 MiB", 0);
+        if (held > RT_ROW_LIMIT) {
+            first_line_extent(t, e, "over 16 MiB", 0);
+            return RT_OK;
+        }
         at = held;
         RT_TRY(rt_table_fill(t, held));
     }
@@ -210,6 +231,7 @@ rt_status rt_table_row_extent(rt_table *t, rt_quoting quoting, rt_extent *e) {
 void rt_table_consume(rt_table *t, const rt_extent *e) {
     t->start += e->whole;
     t->line += e->lines;
+    t->skipping = e->cut;
 }
 
 static size_t slot_of(const rt_table *t, const char *name, size_t size) {
@@ -245,7 +267,8 @@ static rt_status grow_slots(rt_table *t) {
 
 rt_status rt_table_add_column(rt_table *t, const char *name, size_t size) {
     if (t->n_columns >= RT_COLUMN_LIMIT)
-        return rt_fail(RT_EDATA, "%s:1: more than %d columns", rt_table_path(t), RT_COLUMN_LIMIT);
+        return rt_fail(RT_EDATA, "%s:1: more than %d columns; at most so many are accepted", rt_table_path(t),
+                       RT_COLUMN_LIMIT);
     if ((size_t)t->n_columns * 2 >= t->n_slots) RT_TRY(grow_slots(t));
     size_t slot = slot_of(t, name, size);
     if (t->slots[slot] >= 0) {
@@ -347,6 +370,10 @@ void rt_table_close(rt_table *t) {
 
 rt_status rt_table_next(rt_table *t, const rt_field **fields, uint64_t *line) {
     *fields = NULL;
+    if (t->given_up)
+        return rt_fail(RT_EIO, "%s:%llu: nothing behind this line is read; is this a table of text?", rt_table_path(t),
+                       (unsigned long long)t->line);
+    if (t->skipping) RT_TRY(skip_line(t));
     *line = t->line;
     return t->format == RT_FORMAT_JSONL ? rt_jsonl_next(t, fields, line) : rt_delimited_next(t, fields, line);
 }

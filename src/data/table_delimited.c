@@ -53,7 +53,9 @@ static rt_field next_field(rt_cut *c, bool look, bool *quoted, bool *escaped) {
 
 static rt_status broken_row(const rt_table *t, uint64_t line, const rt_extent *e) {
     const char *hint = "";
-    if (t->quoting == RT_QUOTING_CSV)
+    if (e->size > RT_ROW_LIMIT && e->broken[0] == 'o')
+        hint = "; a row of at most 16 MiB is accepted: is this a table of text?";
+    else if (t->quoting == RT_QUOTING_CSV)
         hint = t->guessed
                    ? "; the first rows are quoted as in CSV: a field that begins with \" ends with \" and doubles "
                      "those inside (otherwise set quoting = none)"
@@ -157,12 +159,13 @@ static bool looks_like_a_quoted_field(const rt_field *f) {
 
 rt_status rt_delimited_next(rt_table *t, const rt_field **fields, uint64_t *line) {
     rt_extent e;
-    for (;;) {
+    for (uint64_t blanks = 0;;) {
         RT_TRY(rt_table_fill(t, 0));
         if (t->start == t->stop) return RT_OK;
         RT_TRY(rt_table_row_extent(t, t->quoting, &e));
         if (e.size > 0 || e.broken || t->n_columns == 1) break;
         rt_table_consume(t, &e);
+        RT_TRY(rt_table_count_blank(t, &blanks));
     }
     *line = t->line;
     char *row = t->buffer + t->start;

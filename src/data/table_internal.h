@@ -7,6 +7,9 @@
 #include <jansson.h>
 
 #define RT_ROW_LIMIT ((size_t)16 << 20)
+#define RT_LINE_LIMIT ((uint64_t)256 << 20) /* what is skipped of a bad row's line before the file is given up */
+#define RT_BLANK_LIMIT (1 << 20)         /* empty lines between two rows: a packed file of a kilobyte has a billion */
+#define RT_ROW_MEMORY ((size_t)24 << 20) /* of a JSON row's values: see rt_json_memory */
 #define RT_COLUMN_LIMIT (1 << 16)
 #define RT_KEY_LIMIT 1024 /* bytes of a nested key: its work is done for each value below it */
 
@@ -25,6 +28,8 @@ struct rt_table {
     size_t capacity, start, stop;
     bool end;      /* nothing more to read */
     uint64_t line; /* of buffer[start], from 1 */
+    bool skipping; /* the window starts within a line whose row was refused */
+    bool given_up; /* nothing more is read */
     int n_columns;
     char **columns;
     rt_field *fields;    /* [n_columns] */
@@ -46,6 +51,7 @@ typedef struct {
     const char *broken; /* what is wrong with its quoting, or NULL */
     size_t broken_at;   /* byte of the row */
     bool unclosed;      /* broken because a quote is open at the end */
+    bool cut;           /* broken, and its line goes on behind the window */
 } rt_extent;
 
 /* table.c. Reads on until the window holds more than `held` bytes from start on, or the stream has ended. */
@@ -54,6 +60,7 @@ rt_status rt_table_add_column(rt_table *t, const char *name, size_t size);
 int rt_table_find_bytes(const rt_table *t, const char *name, size_t size);
 rt_status rt_table_row_extent(rt_table *t, rt_quoting quoting, rt_extent *extent);
 void rt_table_consume(rt_table *t, const rt_extent *extent);
+rt_status rt_table_count_blank(rt_table *t, uint64_t *blanks); /* RT_EDATA when they are too many */
 /* table_delimited.c */
 rt_status rt_delimited_open(rt_table *t, rt_quoting wanted);
 rt_status rt_delimited_next(rt_table *t, const rt_field **fields, uint64_t *line);

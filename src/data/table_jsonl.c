@@ -55,6 +55,11 @@ static rt_status parse_row(rt_table *t, uint64_t line, const rt_extent *e, const
     if (e->broken)
         return rt_fail(RT_EDATA, "%s:%llu: %s; one object a line is expected, of at most 16 MiB", rt_table_path(t),
                        (unsigned long long)line, e->broken);
+    size_t memory = rt_json_memory(*row, e->size);
+    if (memory > RT_ROW_MEMORY)
+        return rt_fail(RT_EDATA,
+                       "%s:%llu: so many keys and values that they would take %zu MiB of memory; a row may take %zu",
+                       rt_table_path(t), (unsigned long long)line, memory >> 20, RT_ROW_MEMORY >> 20);
     json_error_t error;
     t->root = json_loadb(*row, e->size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
     if (e->size > 0 && **row == '[')
@@ -225,12 +230,13 @@ done:
 
 rt_status rt_jsonl_next(rt_table *t, const rt_field **fields, uint64_t *line) {
     rt_extent e;
-    for (;;) {
+    for (uint64_t blanks = 0;;) {
         RT_TRY(rt_table_fill(t, 0));
         if (t->start == t->stop) return RT_OK;
         RT_TRY(rt_table_row_extent(t, RT_QUOTING_NONE, &e));
         if (e.broken || !is_blank(t->buffer + t->start, e.size)) break;
         rt_table_consume(t, &e);
+        RT_TRY(rt_table_count_blank(t, &blanks));
     }
     *line = t->line;
     const char *row;
