@@ -1,5 +1,6 @@
 # rectrain: builds the program, its library and its tests. Sources are found by wildcard; nothing is listed twice.
-# Variables: CC, BUILD (folder of everything made), PREFIX, DESTDIR, EXTRA_CFLAGS, EXTRA_LDFLAGS, JOBS.
+# Variables: CC, BUILD (folder of everything made), PREFIX, DESTDIR, EXTRA_CFLAGS, EXTRA_LDFLAGS, JOBS; CUDA and more in
+# mk/cuda.mk.
 
 BUILD ?= build
 PREFIX ?= /usr/local
@@ -24,9 +25,16 @@ BUILDING := $(filter-out $(LONELY),$(or $(MAKECMDGOALS),all))
 
 # --- what there is to build with: probed once, and again when the key changes --------------------------------------
 ifneq ($(BUILDING),)
-PROBE_KEY := $(CC)|$(EXTRA_CFLAGS)|$(EXTRA_LDFLAGS)|$(PKG_CONFIG_PATH)|$(shell cksum < mk/probe.sh)
-$(shell PKG_CONFIG='$(PKG_CONFIG)' sh mk/probe.sh $(BUILD)/found.mk '$(PROBE_KEY)' $(CC) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS))
+CUDA ?= auto
+PROBE_KEY := $(CC)|$(EXTRA_CFLAGS)|$(EXTRA_LDFLAGS)|$(PKG_CONFIG_PATH)|$(CUDA)|$(CUDA_HOME)|$(shell cksum < mk/probe.sh)
+ifeq ($(filter auto 0 1,$(CUDA)),)
+$(error CUDA=$(CUDA): auto, 0 (leave the CUDA plugin out) or 1 (fail where it cannot be built))
+endif
+$(shell PKG_CONFIG='$(PKG_CONFIG)' CUDA='$(CUDA)' CUDA_HOME='$(CUDA_HOME)' sh mk/probe.sh $(BUILD)/found.mk '$(PROBE_KEY)' $(CC) $(EXTRA_CFLAGS) $(EXTRA_LDFLAGS))
 include $(BUILD)/found.mk
+ifneq ($(filter CUDA,$(RT_MISSING)),)
+$(error CUDA=1, but the CUDA toolkit cannot be used: see the line CUDA above; CUDA_HOME names its folder)
+endif
 ifneq ($(strip $(RT_MISSING)),)
 $(error missing: $(strip $(RT_MISSING)). Install what is missing with tools/install_deps.sh)
 endif
@@ -166,7 +174,7 @@ CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 .PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench lint format \
     install uninstall clean FORCE
 
-all: $(PROGRAM) $(API_LIBRARIES) ## build everything: build/rectrain, build/librectrain.a and .so.1 (the default)
+all: $(PROGRAM) $(API_LIBRARIES) $(PLUGIN) ## build everything: build/rectrain, its libraries, its CUDA plugin (the default)
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z<>-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
@@ -191,12 +199,12 @@ $(HELPERS): $(BUILD)/test/%: tests/support/pty/%.c $(STAMP)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $< -lutil -o $@.$$$$ && mv -f $@.$$$$ $@
 
-test-programs: $(TESTS) $(HELPERS)
+test-programs: $(TESTS) $(HELPERS) $(FAKE_PLUGIN)
 
 test-run: all test-programs
 	@BUILD=$(BUILD) tests/support/run.sh $(TREE_TESTS) $(TESTS) $(CLI_TESTS)
 
-test-cli: all $(HELPERS)
+test-cli: all $(HELPERS) $(FAKE_PLUGIN)
 	@BUILD=$(BUILD) tests/support/run.sh $(CLI_TESTS)
 
 test-tree: $(BUILD)/found.mk

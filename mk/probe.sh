@@ -92,6 +92,42 @@ save=$cc cc="$cc -I$work" cmocka_libs=
 if find_library cmocka rt_cmocka.h '_cmocka_run_group_tests("", 0, 0, 0, 0)' -lcmocka cmocka; then cmocka_libs="$found_cflags $found_libs"; fi
 cc=$save
 
+# The CUDA toolkit: nvcc that compiles, headers, libraries that link. CUDA=0 does not look, CUDA=1 must find.
+nvcc= cuda_home= cuda_libs= cuda_why=
+probe_cuda() {
+    cuda_home=${CUDA_HOME:-}
+    if [ -z "$cuda_home" ]; then
+        nvcc=$(command -v nvcc) && cuda_home=$(dirname "$(dirname "$(readlink -f "$nvcc")")")
+        [ -n "$cuda_home" ] || cuda_home=/usr/local/cuda
+    fi
+    nvcc=$cuda_home/bin/nvcc
+    [ -x "$nvcc" ] || { cuda_why="$nvcc is not there (CUDA_HOME names the toolkit)" && return 1; }
+    for c_header in cuda_runtime_api.h cublasLt.h; do
+        [ -r "$cuda_home/include/$c_header" ] || { cuda_why="$cuda_home/include/$c_header is not there" && return 1; }
+    done
+    for c_folder in lib64 lib targets/x86_64-linux/lib; do
+        cuda_libs="-L$cuda_home/$c_folder -lcublasLt -lcudart_static"
+        # shellcheck disable=SC2086
+        if links cublasLt.h 'cublasLtGetVersion()' "-I$cuda_home/include" $cuda_libs -lpthread -ldl -lrt; then
+            printf 'static __global__ void k(int *p) { *p = 1; }\nvoid f(int *p) { k<<<1, 1>>>(p); }\n' > "$work/k.cu"
+            "$nvcc" -std=c++17 -c "$work/k.cu" -o "$work/k.o" > "$work/log" 2>&1 && return 0
+            cuda_why="$nvcc does not compile: $(grep -m 1 -i error "$work/log")"
+            return 1
+        fi
+    done
+    cuda_why="cuBLASLt does not link: $(grep -m 1 -E 'cannot find|undefined|rror' "$work/log")"
+    return 1
+}
+if [ "${CUDA:-auto}" = 0 ]; then
+    say CUDA "left out: CUDA=0"
+elif probe_cuda; then
+    say CUDA "$("$nvcc" --version | sed -n 's/.*release \(.*\), V\(.*\)/\2/p') in $cuda_home: rectrain-cuda.so"
+else
+    say CUDA "left out: $cuda_why"
+    nvcc=
+    if [ "${CUDA:-auto}" = 1 ]; then missing="$missing CUDA"; fi
+fi
+
 # The strictest _FORTIFY_SOURCE that this compiler and C library take without a warning.
 fortify=2
 printf '#include <string.h>\nint main(int n, char **v) { char b[9]; strcpy(b, v[0]); return b[n]; }\n' > "$work/f.c"
@@ -118,6 +154,9 @@ say kernels "$isas, each in f32 and bf16"
     echo "RT_FORTIFY := $fortify"
     echo "RT_ISAS := $isas"
     echo "RT_KERNEL_WARNINGS := $kernel_warnings"
+    echo "RT_NVCC := $nvcc"
+    echo "RT_CUDA_HOME := $cuda_home"
+    echo "RT_CUDA_LIBS := $cuda_libs"
     echo "RT_MISSING := $missing"
 } > "$out.tmp"
 # A failed probe is not remembered: installing the library must be enough.
