@@ -99,11 +99,6 @@ static rt_status open_scorer(void *context) {
     return rt_scorer_open(o->path, &o->options, o->scorer);
 }
 
-static rt_status close_scorer(void *context) {
-    rt_scorer_close(context);
-    return RT_OK;
-}
-
 rectrain_status rectrain_load(const char *path, const rectrain_options *options, rectrain_model **out) {
     rt_status rc;
     opening o = {.path = path};
@@ -132,14 +127,20 @@ static void free_lane(lane *l) {
     free(l);
 }
 
-void rectrain_free(rectrain_model *m) {
-    if (!m) return;
+static rt_status close_model(void *context) {
+    rectrain_model *m = context;
     while (m->idle) {
         lane *l = m->idle;
         m->idle = l->next;
         free_lane(l);
     }
-    if (m->worker) rt_worker_run(m->worker, close_scorer, &m->scorer);
+    rt_scorer_close(&m->scorer);
+    return RT_OK;
+}
+
+void rectrain_free(rectrain_model *m) {
+    if (!m) return;
+    if (m->worker) rt_worker_run(m->worker, close_model, m);
     rt_worker_stop(m->worker);
     pthread_mutex_destroy(&m->lock);
     free(m);
@@ -169,24 +170,41 @@ const char *rectrain_description(const rectrain_model *m) {
 
 /* --- lanes -------------------------------------------------------------------------------------------------------- */
 
-static rt_status take_lane(rectrain_model *m, lane **out) {
-    rt_status rc = RT_OK;
-    pthread_mutex_lock(&m->lock);
-    lane *l = m->idle;
-    if (l) m->idle = l->next;
-    pthread_mutex_unlock(&m->lock);
-    if (!l) {
-        l = calloc(1, sizeof *l + (size_t)m->scorer.encode.max_length * sizeof *l->ids);
-        if (!l) return rt_fail(RT_ENOMEM, "out of memory for a call");
-        l->scratch = rt_tok_scratch_new();
-        if (!l->scratch) RT_GO(rt_fail(RT_ENOMEM, "out of memory for a call"));
-        RT_GO(rt_scorer_predictor(&m->scorer, &l->predictor));
-    }
-    *out = l;
+typedef struct {
+    const rt_scorer *scorer;
+    lane *lane;
+} opening_lane;
+
+static rt_status open_lane(void *context) {
+    opening_lane *o = context;
+    rt_status rc = RT_ENOMEM;
+    lane *l = calloc(1, sizeof *l + (size_t)o->scorer->encode.max_length * sizeof *l->ids);
+    if (!l) return rt_fail(RT_ENOMEM, "out of memory for a call");
+    l->scratch = rt_tok_scratch_new();
+    if (!l->scratch) RT_GO(rt_fail(RT_ENOMEM, "out of memory for a call"));
+    RT_GO(rt_scorer_predictor(o->scorer, &l->predictor));
+    o->lane = l;
     l = NULL;
 done:
     free_lane(l);
     return rc;
+}
+
+static rt_status drop_lane(void *context) {
+    free_lane(context);
+    return RT_OK;
+}
+
+static rt_status take_lane(rectrain_model *m, lane **out) {
+    opening_lane o = {.scorer = &m->scorer};
+    pthread_mutex_lock(&m->lock);
+    *out = m->idle;
+    if (*out) m->idle = (*out)->next;
+    pthread_mutex_unlock(&m->lock);
+    if (*out) return RT_OK;
+    RT_TRY(rt_worker_run(m->worker, open_lane, &o));
+    *out = o.lane;
+    return RT_OK;
 }
 
 static void return_lane(rectrain_model *m, lane *l) {
@@ -273,6 +291,6 @@ rectrain_status rectrain_predict(rectrain_model *m, const rectrain_pair *pairs, 
     return_lane(m, l);
     l = NULL;
 done:
-    free_lane(l); /* after a failure rows may be left in its predictor */
+    if (l) rt_worker_run(m->worker, drop_lane, l); /* after a failure rows may be left in its predictor */
     return public(rc);
 }

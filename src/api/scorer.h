@@ -30,7 +30,7 @@ typedef struct {
  * score. On failure *out is empty. */
 rt_status rt_scorer_open(const char *path, const rt_scorer_options *options, rt_scorer *out);
 void rt_scorer_close(rt_scorer *scorer);
-/* One for each thread that adds rows; rt_predictor_run must be called on the scorer's thread. */
+/* One for each thread that adds rows; made, run and freed on the scorer's thread. */
 rt_status rt_scorer_predictor(const rt_scorer *scorer, rt_predictor **out);
 
 /* p[K] of logits[K]: softmax, or the sigmoid for one label, as `rectrain predict` prints them. */
