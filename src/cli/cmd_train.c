@@ -247,6 +247,7 @@ rt_status rt_cmd_train(rt_cli *cli) {
     RT_GO(open_tracks(run));
     RT_GO(train(run));
 done:
+    run->setup.ended = rc;
     close_run(run);
     return rc;
 }

@@ -92,10 +92,11 @@ static double probe_speed(rt_run *run) {
     const rt_linear *l = &e->layers[0].ffn_in;
     rt_linear_run r = {.x = e->eval.layers[0].x, .y = e->eval.layers[0].gelu, .y_dtype = m->be->act, .rows = rows};
     if (rt_linear_apply(m, l, &r) != RT_OK) return 0; /* warm-up: makes the primitive */
+    if (m->be->synchronize(m->be) != RT_OK) return 0;
     double start = rt_clock_seconds(), elapsed = 0;
     int n = 0;
     while (n < 2 || (elapsed < 0.03 && n < 64)) {
-        if (rt_linear_apply(m, l, &r) != RT_OK) return 0;
+        if (rt_linear_apply(m, l, &r) != RT_OK || m->be->synchronize(m->be) != RT_OK) return 0;
         n++;
         elapsed = rt_clock_seconds() - start;
     }

@@ -13,7 +13,7 @@ void rt_setup_close(rt_setup *s) {
     rt_model_free(&s->model);
     rt_param_table_free(&s->table);
     if (s->be) s->be->close(s->be);
-    if (s->comm) s->comm->close(s->comm);
+    if (s->comm) s->comm->close(s->comm, s->ended);
     rt_source_close(s->source);
     rt_tokenizer_free(s->tok);
     free(s->vocab);

@@ -1,33 +1,69 @@
-/* The collective interface between ranks: what the step, the loop and evaluation ask of the other processes. self.c
- * fills it for one process, the only communicator of this version. */
+/* Ranks: the processes of one run, and what they ask of each other.
+ *
+ * Two planes. The host plane (tcp.c: a star around rank 0) agrees on flags, gathers scores, names who died. The data
+ * plane adds gradients: nothing to do for one process (self.c), MPI for CPU ranks (rectrain-mpi.so), NCCL for GPUs
+ * (rectrain-cuda.so). All ranks call the same collectives in the same order; a call that waits longer than `timeout`,
+ * or for a rank that the watch has given up, returns RT_EUNAVAILABLE and says who, where, at which step, doing what. */
 #ifndef RT_COMM_COMM_H
 #define RT_COMM_COMM_H
 #include "../base/status.h"
+#include "launch.h"
 #include <rectrain/types.h>
 
 typedef struct rt_comm rt_comm;
-typedef enum { RT_REDUCE_SUM, RT_REDUCE_MAX } rt_reduce;
+typedef struct rt_watch rt_watch;
 
 struct rt_comm {
     int rank, size;
-    const char *name;
-    /* Data plane: asynchronous; ranges of backend memory in a fixed order. NULL slots where size is 1 are never called.
-     */
-    rt_status (*reduce_start)(rt_comm *, float *data, int64_t offset, int64_t count, rt_reduce op);
+    int local_rank, local_size; /* among the ranks of this node */
+    char name[48];              /* "self", "tcp + mpi", "tcp + nccl" */
+    double timeout;             /* seconds */
+    rt_watch *watch;            /* NULL where size is 1 */
+    void *data;                 /* the data plane's own */
+
+    /* Data plane: sums over all ranks, in place, of ranges in backend memory; asynchronous, in an order that is the
+     * same on every rank and from run to run. With shards set, rank r's sums are final for elements [shards[r],
+     * shards[r+1]) alone, and the rest is unspecified. */
+    const int64_t *shards; /* [size + 1], borrowed; NULL: none */
+    rt_status (*reduce_start)(rt_comm *, float *data, int64_t offset, int64_t count);
     rt_status (*poll)(rt_comm *); /* lets transfers advance; cheap */
     rt_status (*wait_all)(rt_comm *);
-    /* Host plane. */
-    rt_status (*agree)(rt_comm *, uint32_t *flags);         /* *flags = bitwise or of all ranks' flags */
-    rt_status (*sum_f64)(rt_comm *, double *values, int n); /* in rank order */
-    rt_status (*gather_bytes)(rt_comm *, const void *bytes, size_t size, void *all /* rank 0: sum of sizes */,
-                              size_t *sizes);
-    rt_status (*bcast_bytes)(rt_comm *, void *bytes, size_t size);
-    rt_status (*barrier)(rt_comm *, double deadline_seconds);
-    void (*abort)(rt_comm *);
-    void (*close)(rt_comm *);
+    /* Every rank's shard to all. */
+    rt_status (*all_gather)(rt_comm *, float *data);
+    void (*close_data)(rt_comm *);
+
+    /* Host plane: on return every rank has the same. */
+    rt_status (*agree)(rt_comm *, uint32_t *flags);         /* bitwise or of all ranks' flags */
+    rt_status (*sum_f64)(rt_comm *, double *values, int n); /* added in rank order */
+    /* Rank 0 gets the blocks one after the other in *all (malloc'ed, the caller frees it) and their sizes [size]. */
+    rt_status (*gather)(rt_comm *, const void *bytes, size_t size, void **all, size_t *sizes);
+    rt_status (*bcast)(rt_comm *, void *bytes, size_t size); /* from rank 0 */
+    rt_status (*barrier)(rt_comm *);
+    /* Tells the others why this rank ends, so that they end too and can say so. */
+    void (*abort)(rt_comm *, const char *why);
+    /* After RT_OK everywhere: waits for all; else leaves at once. */
+    void (*close)(rt_comm *, rt_status how);
 };
 
 /* One process: every call succeeds at once. */
 rt_status rt_comm_self(rt_comm **out);
+
+typedef struct {
+    double timeout;
+    bool (*stop)(void); /* ends waiting for the others at the start; may be NULL */
+    /* Called in a thread of the watch when this rank ought to have ended and has not, `timeout` after it was given up:
+     * must end the process. */
+    void (*last_resort)(const rt_error *why);
+    int listener; /* rank 0: already listening, or -1 */
+} rt_comm_options;
+
+/* The host plane over TCP at launch->address and port, with a watch; data slots refuse until a data plane is attached.
+ */
+rt_status rt_comm_tcp(const rt_launch *launch, const rt_comm_options *options, rt_comm **out);
+
+/* RT_ECONFIG, naming host, rank and `what`, unless every rank gives the same text. */
+rt_status rt_comm_same(rt_comm *comm, const char *what, const char *text);
+/* What this rank is doing, for the others' error messages and for the watch: call it where there is progress. */
+void rt_comm_note(rt_comm *comm, const char *phase, uint64_t step);
 
 #endif

@@ -97,7 +97,7 @@ static rt_status reduce_range(void *context, int64_t offset, int64_t count) {
     rt_stepper *s = context;
     rt_comm *comm = s->job.comm;
     if (comm->size == 1) return RT_OK;
-    return comm->reduce_start(comm, s->job.encoder->model->grads, offset, count, RT_REDUCE_SUM);
+    return comm->reduce_start(comm, s->job.encoder->model->grads, offset, count);
 }
 
 static rt_status run_micro(rt_stepper *s, int micro, double total_weight) {

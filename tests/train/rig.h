@@ -153,7 +153,7 @@ static inline void rig_close(rig *r) {
     rt_model_free(&r->model);
     rt_param_table_free(&r->table);
     r->be->close(r->be);
-    r->comm->close(r->comm);
+    r->comm->close(r->comm, RT_OK);
     rt_dataset_close(r->data);
     rt_tokenizer_free(r->tok);
 }
