@@ -68,7 +68,7 @@ rt_status rt_run_settings(rt_run *run) {
                             .class_weights = s->n_class_weights ? s->class_weights : NULL,
                             .stop_on_nonfinite = cfg->train.on_nonfinite == RT_CFG_BAD_STOP,
                             .patience = cfg->train.patience,
-                            .ahead = !s->be->host_memory,
+                            .ahead = !run->setup.be->host_memory,
                             .keep_best = cfg->checkpoint.keep_best,
                             .eval_every = every(cfg->eval.every),
                             .checkpoint_every = every(cfg->checkpoint.every),
