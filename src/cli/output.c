@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,8 +14,26 @@ static rt_status failed(void) {
     return rt_fail(RT_EIO, "stdout: cannot write: %s", strerror(error));
 }
 
+/* Results are bytes to a file or a pipe. A terminal acts on some of them, and they come from data: there they are
+ * shown, "\x1b" for an escape, and only line ends and tabs stay. */
+static rt_status to_terminal(const char *bytes, size_t size) {
+    rt_text shown = {0};
+    for (size_t at = 0; at < size;) {
+        size_t end = at;
+        while (end < size && bytes[end] != '\n' && bytes[end] != '\t') end++;
+        rt_text_escaped(&shown, bytes + at, end - at, (size_t)-1);
+        if (end < size) rt_text_append(&shown, bytes + end, 1);
+        at = end + 1;
+    }
+    rt_status rc = rt_text_status(&shown);
+    if (rc == RT_OK && shown.size && fwrite(shown.data, 1, shown.size, stdout) != shown.size) rc = failed();
+    rt_text_free(&shown);
+    return rc;
+}
+
 rt_status rt_cli_write(const void *bytes, size_t size) {
     if (ferror(stdout)) return rt_fail(RT_EIO, "stdout: a write failed; the results are incomplete");
+    if (isatty(STDOUT_FILENO) == 1) return to_terminal(bytes, size);
     return fwrite(bytes, 1, size, stdout) == size ? RT_OK : failed();
 }
 
@@ -35,11 +54,15 @@ bool rt_cli_reader_left(void) {
 }
 
 rt_status rt_cli_printf(const char *format, ...) {
+    char *text = NULL;
     va_list args;
     va_start(args, format);
-    int n = vprintf(format, args);
+    int n = vasprintf(&text, format, args);
     va_end(args);
-    return n >= 0 ? RT_OK : failed();
+    if (n < 0) return rt_fail(RT_ENOMEM, "no memory for a line of results");
+    rt_status rc = rt_cli_write(text, (size_t)n);
+    free(text);
+    return rc;
 }
 
 rt_status rt_cli_flush(void) {
