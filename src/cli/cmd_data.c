@@ -52,6 +52,7 @@ static rt_status open_set(checking *c, const char *const *files, int n, rt_datas
     spec.n_labels = cfg->model.labels.n;
     spec.encode.max_length = LONGEST;
     spec.raw_texts = !strcmp(c->unit, "words");
+    spec.leave_groups = true; /* their counts are enough */
     spec.scratch_folder = folder && *folder ? folder : "/tmp";
     rt_live live = rt_live_begin(c->setup.cli, files[0]);
     rt_status rc = rt_dataset_open(&spec, c->setup.tok, c->setup.cli->log, rt_live_tokenising, &live, out);
