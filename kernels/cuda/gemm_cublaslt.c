@@ -187,9 +187,8 @@ static rt_status make(rt_cuda_gemm *gemm, answer *e, const rt_cuda_gemm_args *ar
     RT_GO(ask(gemm, e, workspace, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, &found));
     if (!found) RT_GO(ask(gemm, e, workspace, CUBLASLT_REDUCTION_SCHEME_NONE, &found));
     if (!found)
-        rc = complain(
-            CUBLAS_STATUS_NOT_SUPPORTED, key,
-            "no algorithm is known; widths that are multiples of 8 have one, precision = fp32 has fewer needs");
+        rc = complain(CUBLAS_STATUS_NOT_SUPPORTED, key,
+                      "no algorithm is known (widths that are multiples of 8 have the most)");
 done:
     return rc;
 }
