@@ -6,7 +6,7 @@
 build=${BUILD:-build}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 program=$build/rectrain
-documents='README.md ARCHITECTURE.md PERFORMANCE.md CONTRIBUTING.md'
+documents='README.md ARCHITECTURE.md PERFORMANCE.md CONTRIBUTING.md SECURITY.md'
 for name in $(compgen -e); do
     case $name in RECTRAIN_*) unset "$name" ;; esac
 done
