@@ -130,20 +130,25 @@ static rt_status set_workspace(rt_backend *backend, const rt_dims *dims, void *w
 
 /* --- which GPU ---------------------------------------------------------------------------------------------------- */
 
-static rt_status check_driver(int *driver) {
-    int runtime = 0;
-    RT_CUDA(cudaDriverGetVersion(driver));
-    RT_CUDA(cudaRuntimeGetVersion(&runtime));
-    if (*driver == 0)
+typedef struct {
+    int driver, runtime; /* 1000 x major + 10 x minor */
+    struct cudaDeviceProp gpu;
+} found;
+
+static rt_status check_driver(found *f) {
+    RT_CUDA(cudaDriverGetVersion(&f->driver));
+    RT_CUDA(cudaRuntimeGetVersion(&f->runtime));
+    const int driver = f->driver, runtime = f->runtime;
+    if (driver == 0)
         return rt_fail(RT_EUNAVAILABLE,
                        "no NVIDIA driver on this machine (libcuda.so.1 is not there): install NVIDIA's "
                        "driver, in a container run with its devices (--gpus all), or use run.device = cpu");
-    if (*driver / 1000 < runtime / 1000)
+    if (driver / 1000 < runtime / 1000)
         return rt_fail(
             RT_EUNAVAILABLE,
             "the NVIDIA driver is too old: it knows CUDA up to %d.%d, this build needs %d.0 or newer%s. Install a "
             "newer driver, or use run.device = cpu",
-            *driver / 1000, *driver % 1000 / 10, runtime / 1000, runtime / 1000 == 13 ? " (driver 580 or newer)" : "");
+            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime / 1000 == 13 ? " (driver 580 or newer)" : "");
     return RT_OK;
 }
 
@@ -195,8 +200,8 @@ static rt_status probe(rt_cuda_context *cuda) {
                         cuda->device, cuda->architecture, cuda->architecture);
         rc = RT_EUNAVAILABLE;
     }
-    rt_cuda_release(&cuda->api, memory, sizeof words);
-    return rc;
+    const cudaError_t freed = cudaFree(memory);
+    return rc == RT_OK ? rt_cuda_check(freed, "a first launch") : rc;
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -267,21 +272,19 @@ static void fill_table(rt_backend *api) {
     api->close = close_cuda;
 }
 
-static void describe(rt_cuda_context *cuda, const struct cudaDeviceProp *gpu, int driver) {
+static void describe(rt_cuda_context *cuda, const found *f) {
     char *to = cuda->api.description, library[64];
     rt_cuda_gemm_describe(cuda->gemm, library, sizeof library);
     library[strcspn(library, ":")] = 0; /* its name and version */
-    int runtime = 0;
-    if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) cudaGetLastError();
-    snprintf(to, sizeof cuda->api.description, "GPU %d: %.60s (sm_%d), %.1f GiB, CUDA %d.%d (driver's %d.%d), %s",
-             cuda->device, gpu->name, cuda->architecture, (double)cuda->memory_total / 1073741824.0, runtime / 1000,
-             runtime % 1000 / 10, driver / 1000, driver % 1000 / 10, library);
+    snprintf(to, sizeof cuda->api.description,
+             "GPU %d: %.48s (sm_%d), %.1f GiB, CUDA %d.%d (the driver's: %d.%d), %.40s", cuda->device, f->gpu.name,
+             cuda->architecture, (double)cuda->memory_total / 1073741824.0, f->runtime / 1000, f->runtime % 1000 / 10,
+             f->driver / 1000, f->driver % 1000 / 10, library);
 }
 
 rt_status rt_cuda_backend_open(const rt_backend_options *options, rt_backend **out) {
     rt_status rc = RT_OK;
-    struct cudaDeviceProp gpu;
-    int driver = 0;
+    found f = {0};
     *out = NULL;
     rt_cuda_context *cuda = calloc(1, sizeof *cuda);
     if (!cuda) return rt_fail(RT_ENOMEM, "no memory for the CUDA backend (%zu bytes)", sizeof *cuda);
@@ -289,17 +292,17 @@ rt_status rt_cuda_backend_open(const rt_backend_options *options, rt_backend **o
     cuda->api.act = options->precision == RT_PRECISION_BF16 ? RT_BF16 : RT_F32;
     cuda->launch.act = cuda->api.act;
     fill_table(&cuda->api);
-    RT_GO(check_driver(&driver));
+    RT_GO(check_driver(&f));
     RT_GO(choose(cuda, options->device));
-    RT_GO(rt_cuda_check(cudaGetDeviceProperties(&gpu, cuda->device), "asking for the GPU's properties"));
-    RT_GO(check_gpu(cuda, &gpu, options->precision));
+    RT_GO(rt_cuda_check(cudaGetDeviceProperties(&f.gpu, cuda->device), "asking for the GPU's properties"));
+    RT_GO(check_gpu(cuda, &f.gpu, options->precision));
     RT_GO(rt_cuda_check(cudaSetDevice(cuda->device), "taking the GPU"));
     cuda->user = pthread_self();
     cuda->gemm_bytes = rt_cuda_gemm_workspace(cuda->architecture);
     RT_GO(open_streams(cuda));
     RT_GO(probe(cuda));
     RT_GO(rt_cuda_gemm_open(cuda, &cuda->gemm));
-    describe(cuda, &gpu, driver);
+    describe(cuda, &f);
     *out = &cuda->api;
     cuda = NULL;
 done:

@@ -59,6 +59,8 @@ void fake_forbid_stream_sync(bool forbidden);
 /* Every call that can fail is counted from 1; the n-th from now on fails with `error` (0: none does). Returns the calls
  * so far. */
 uint64_t fake_fail_call(uint64_t n, cudaError_t error);
+/* From here on every call says `error`: as after a kernel that touched what it must not. */
+void fake_break_device(cudaError_t error);
 /* What has been put on streams and is not done yet. */
 int fake_pending(void);
 

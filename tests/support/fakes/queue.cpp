@@ -298,6 +298,11 @@ bool fake_call_fails(const char *function) {
     return ++r.calls == r.fail_at;
 }
 
+void fake_break_device(cudaError_t error) {
+    HELD;
+    r.sticky = error;
+}
+
 int fake_pending(void) {
     HELD;
     size_t n = 0;
