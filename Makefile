@@ -74,8 +74,11 @@ DEPS = -MMD -MP -MF $(@:.o=.d) -MT $@
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 archive = $(patsubst %,$(BUILD)/mod/%.a,$(1))
 
+# Sources of plugins, beside the modules whose headers they fill.
+PLUGIN_SOURCES := src/comm/mpi.c src/comm/nccl.c
+
 define module_rules
-OBJ_$(1) := $(call objects,$(sort $(wildcard src/$(1)/*.c)))
+OBJ_$(1) := $(call objects,$(filter-out $(PLUGIN_SOURCES),$(sort $(wildcard src/$(1)/*.c))))
 $(call archive,$(1)): $$(OBJ_$(1)) $(call archive,$(1)).list
 .PHONY: mod-$(1)
 mod-$(1): $(call archive,$(1))
@@ -167,6 +170,7 @@ $(foreach m,$(TEST_MODULES),$(eval $(call test_rules,$(m))))
 $(BUILD)/obj/tests/%.o: MODULE_FLAGS = -Isrc -I.
 
 -include mk/cuda.mk
+include mk/mpi.mk
 
 TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
 CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
@@ -174,7 +178,7 @@ CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 .PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench lint format \
     install uninstall clean FORCE
 
-all: $(PROGRAM) $(API_LIBRARIES) $(PLUGIN) ## build everything: build/rectrain, its libraries, its CUDA plugin (the default)
+all: $(PROGRAM) $(API_LIBRARIES) $(PLUGIN) $(MPI_PLUGIN) ## build everything: build/rectrain, its libraries, its CUDA and MPI plugins (the default)
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z<>-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20

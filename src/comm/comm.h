@@ -2,8 +2,9 @@
  *
  * Two planes. The host plane (tcp.c: a star around rank 0) agrees on flags, gathers scores, names who died. The data
  * plane adds gradients: nothing to do for one process (self.c), MPI for CPU ranks (rectrain-mpi.so), NCCL for GPUs
- * (rectrain-cuda.so). All ranks call the same collectives in the same order; a call that waits longer than `timeout`,
- * or for a rank that the watch has given up, returns RT_EUNAVAILABLE and says who, where, at which step, doing what. */
+ * (rectrain-cuda.so). All ranks call the same collectives in the same order; a call that waits
+ * for a rank which died, or did nothing for `timeout`, returns RT_EUNAVAILABLE and says who, where, at which step,
+ * doing what. A rank that works long by itself calls rt_comm_note now and then. */
 #ifndef RT_COMM_COMM_H
 #define RT_COMM_COMM_H
 #include "../base/status.h"

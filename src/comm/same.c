@@ -38,5 +38,7 @@ rt_status rt_comm_same(rt_comm *c, const char *what, const char *text) {
     free(all);
     free(sizes);
     answer[sizeof answer - 1] = 0;
-    return rc == RT_OK && answer[0] ? rt_fail(RT_ECONFIG, "%s", answer) : rc;
+    if (rc != RT_OK || !answer[0]) return rc;
+    if (c->barrier(c) != RT_OK) rt_error_clear(); /* nobody leaves before all have read it */
+    return rt_fail(RT_ECONFIG, "%s", answer);
 }

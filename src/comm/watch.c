@@ -25,7 +25,8 @@ typedef struct {
 
 typedef struct {
     beat last;
-    double heard, moved; /* clock of the last beat, of the last progress */
+    double heard, moved; /* clock of the last beat; of the last progress, or of waiting for others */
+    double ticked;       /* of the last progress alone */
     bool gone;           /* said goodbye */
 } peer;
 
@@ -70,7 +71,7 @@ static bool failed(rt_watch *w) {
     return yes;
 }
 
-/* --- rank 0: hears all ------------------------------------------------------------------------------------------- */
+/* --- rank 0: hears all ------------------------------------------------------------------------------------------ */
 
 static void tell_all(rt_watch *w, const verdict *v) {
     for (int r = 1; r < w->o.size; r++)
@@ -88,6 +89,12 @@ static void blame(rt_watch *w, int r, const char *what) {
     tell_all(w, &v);
 }
 
+static void note(peer *p, const beat *b, double now) {
+    if (b->ticks != p->last.ticks) p->ticked = now;
+    if (b->ticks != p->last.ticks || b->waiting || p->last.waiting) p->moved = now;
+    p->last = *b;
+}
+
 static void take_beat(rt_watch *w, int r, double now) {
     peer *p = &w->peers[r];
     beat b;
@@ -100,8 +107,7 @@ static void take_beat(rt_watch *w, int r, double now) {
     b.phase[sizeof b.phase - 1] = 0;
     for (char *c = b.phase; *c; c++)
         if (*c < 0x20 || *c > 0x7e) *c = '?';
-    if (b.ticks != p->last.ticks || b.waiting || p->last.waiting) p->moved = now;
-    p->last = b;
+    note(p, &b, now);
     p->heard = now;
 }
 
@@ -156,13 +162,27 @@ static void look_at_self(rt_watch *w, double now) {
     pthread_mutex_lock(&w->lock);
     beat mine = w->mine;
     pthread_mutex_unlock(&w->lock);
-    if (mine.ticks != own->last.ticks || mine.waiting || own->last.waiting) own->moved = now;
-    own->last = mine;
+    note(own, &mine, now);
     if (now - own->moved > w->limit && !failed(w)) {
         char what[64];
         snprintf(what, sizeof what, "has not moved for %.0f s", now - own->moved);
         blame(w, 0, what);
     }
+}
+
+/* Every rank waits for another: a mistake of ours, but no reason to hang. */
+static void look_for_deadlock(rt_watch *w, double now) {
+    verdict v = {.status = RT_EINTERNAL};
+    size_t used = 0;
+    for (int r = 0; r < w->o.size; r++) {
+        const peer *p = &w->peers[r];
+        if (p->gone || !p->last.waiting || now - p->ticked <= w->limit) return;
+        if (used < sizeof v.text)
+            used += (size_t)snprintf(v.text + used, sizeof v.text - used, "%srank %d at step %llu, %s",
+                                     r ? "; " : "the ranks wait for each other: ", r, (unsigned long long)p->last.step,
+                                     p->last.phase[0] ? p->last.phase : "starting");
+    }
+    if (!failed(w)) tell_all(w, &v);
 }
 
 static void round_of_zero(rt_watch *w) {
@@ -178,10 +198,10 @@ static void round_of_zero(rt_watch *w) {
     free(p);
     look_for_still(w, now);
     look_at_self(w, now);
+    look_for_deadlock(w, now);
 }
 
-/* --- the others: tell rank 0 ---------------------------------------------------------------------------------------
- */
+/* --- the others: tell rank 0 ------------------------------------------------------------------------------------ */
 
 static void lost_zero(rt_watch *w, const char *how) {
     verdict v = {.status = RT_EUNAVAILABLE};
@@ -218,8 +238,7 @@ static void round_of_other(rt_watch *w) {
     fail(w, &v);
 }
 
-/* --- the thread ------------------------------------------------------------------------------------------------------
- */
+/* --- the thread ------------------------------------------------------------------------------------------------- */
 
 static void send_abort(rt_watch *w) {
     char text[1000];
@@ -275,7 +294,7 @@ rt_status rt_watch_open(const rt_watch_options *options, rt_watch **out) {
     w->peers = calloc((size_t)options->size, sizeof *w->peers);
     if (!w->peers) RT_GO(rt_fail(RT_ENOMEM, "out of memory for the watch over %d ranks", options->size));
     double now = rt_clock_seconds();
-    for (int r = 0; r < options->size; r++) w->peers[r].heard = w->peers[r].moved = now;
+    for (int r = 0; r < options->size; r++) w->peers[r].heard = w->peers[r].moved = w->peers[r].ticked = now;
     if (pipe2(w->wake, O_CLOEXEC) != 0) RT_GO(rt_fail(RT_EIO, "a pipe for the watch over ranks: %m"));
     if (pthread_create(&w->thread, NULL, run, w) != 0)
         RT_GO(rt_fail(RT_EUNAVAILABLE, "no thread for the watch over ranks"));

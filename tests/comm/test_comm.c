@@ -5,8 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-/* --- what ranks agree on
- * ---------------------------------------------------------------------------------------------- */
+/* --- what ranks agree on ---------------------------------------------------------------------------------------- */
 
 static rt_status collectives(rank_world *w, int rank) {
     rt_comm *c;
@@ -86,8 +85,36 @@ static void steps_are_counted(void **state) {
     ranks_free(w);
 }
 
-/* --- who may come
- * ------------------------------------------------------------------------------------------------------ */
+static rt_status one_too_many(rank_world *w, int rank) {
+    rt_comm *c;
+    RT_TRY(ranks_open(w, rank, &c));
+    rt_comm_note(c, "counting", (uint64_t)rank);
+    rt_status rc = c->barrier(c);
+    uint32_t flags = 0;
+    size_t sizes[RANKS_MAX];
+    void *all = NULL;
+    if (rc == RT_OK) rc = rank ? c->bcast(c, &flags, 4) : c->gather(c, &flags, 4, &all, sizes);
+    free(all);
+    rt_error why = *rt_error_get();
+    c->close(c, rc);
+    rt_error_set(&why);
+    return rc;
+}
+
+/* All wait, none moves: the watch ends it and says where each stands. */
+static void deadlock(void **state) {
+    (void)state;
+    rank_world *w = ranks_new(3, 1);
+    ranks_run(w, one_too_many, 30);
+    for (int r = 0; r < 3; r++) {
+        assert_int_equal(w->rank[r].status, RT_EINTERNAL);
+        if (!strstr(w->rank[r].error, "wait for each other: rank 0 at step 0, counting; rank 1 at step 1"))
+            fail_msg("rank %d says: %s", r, w->rank[r].error);
+    }
+    ranks_free(w);
+}
+
+/* --- who may come ----------------------------------------------------------------------------------------------- */
 
 static rt_status come(rank_world *w, int rank) {
     rt_comm *c;
@@ -170,8 +197,7 @@ static void another_size(void **state) {
     ranks_free(w);
 }
 
-/* --- who is to blame
- * --------------------------------------------------------------------------------------------------- */
+/* --- who is to blame -------------------------------------------------------------------------------------------- */
 
 enum { TIMEOUT = 2 };
 
@@ -330,6 +356,7 @@ int main(void) {
         cmocka_unit_test(missing_rank), cmocka_unit_test(strangers),      cmocka_unit_test(another_size),
         cmocka_unit_test(death),        cmocka_unit_test(standing_still), cmocka_unit_test(stopped),
         cmocka_unit_test(giving_up),    cmocka_unit_test(death_of_zero),  cmocka_unit_test(last_resort),
+        cmocka_unit_test(deadlock),
     };
     return cmocka_run_group_tests_name("comm", tests, NULL, NULL);
 }
