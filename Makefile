@@ -144,7 +144,7 @@ LINK_model := model kernels base
 LINK_objective := objective model kernels base
 LINK_checkpoint := checkpoint model text kernels base
 LINK_eval := eval objective model data comm text kernels base
-LINK_train := train objective model data comm text kernels base
+LINK_train := train eval objective model data comm text kernels base
 LINK_api := api eval checkpoint config objective model data comm text kernels base
 
 TEST_MODULES := $(MODULES) kernels integration

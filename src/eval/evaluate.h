@@ -13,7 +13,8 @@ typedef struct {
     void (*progress)(void *, uint32_t done, uint32_t all); /* batches; NULL: silent */
 } rt_evaluate_options;
 
-/* logits [rows, K] f32, overwritten. RT_ESTOPPED when stop() said so. */
+/* logits [rows, K] f32, overwritten on rank 0; not touched elsewhere. RT_ESTOPPED on all ranks when stop() of one said
+ * so. */
 rt_status rt_evaluate(rt_objective *objective, const rt_dataset *ds, rt_comm *comm, const rt_evaluate_options *options,
                       float *logits);
 /* The sequences a batch of that many tokens may hold: the shortest row has 2 tokens, but few do. */

@@ -22,9 +22,13 @@ static bool clock_due(rt_every every, double *last) {
     return true;
 }
 
-static bool due(const rt_loop *l, rt_every every, double *last) {
+/* Clocks of ranks differ: what one rank's clock says holds for all. */
+static rt_status due(const rt_loop *l, rt_every every, double *last, bool *out) {
     uint64_t step = l->job->state->step;
-    return rt_every_due(every, step - 1, step, l->per_epoch) || clock_due(every, last);
+    uint32_t clock = clock_due(every, last);
+    if (every.unit == RT_EVERY_MINUTES && every.value > 0) RT_TRY(l->job->comm->agree(l->job->comm, &clock));
+    *out = rt_every_due(every, step - 1, step, l->per_epoch) || clock;
+    return RT_OK;
 }
 
 static rt_status emit(rt_loop *l, bool line) {
@@ -127,6 +131,8 @@ static rt_status one_step(rt_loop *l) {
     return known ? account(l, &before) : RT_OK;
 }
 
+enum { CLOCK = 1 << 16 }; /* beside RT_SIGNAL_* */
+
 /* What may come after the line of a step: evaluation, checkpoints, signals. A run that was stopped while it evaluated
  * begins again here, so that it writes what an uninterrupted one would. Numbered files come before last.h5: where a
  * kill falls between the two, the resumed run writes the number again. */
@@ -135,13 +141,15 @@ static rt_status border(rt_loop *l) {
     rt_train_state *s = job->state;
     bool saved = false;
     if (s->eval_due && job->hooks.on_eval) RT_TRY(evaluate(l));
-    if (s->step < s->total_steps && due(l, job->settings.checkpoint_every, &l->last_save)) {
+    const rt_every every = job->settings.checkpoint_every;
+    uint32_t signals = job->hooks.signals ? job->hooks.signals(job->hooks.context) : 0;
+    if (clock_due(every, &l->last_save)) signals |= CLOCK;
+    RT_TRY(job->comm->agree(job->comm, &signals));
+    if (s->step < s->total_steps && (signals & CLOCK || rt_every_due(every, s->step - 1, s->step, l->per_epoch))) {
         RT_TRY(save(l, RT_SAVE_NUMBERED));
         RT_TRY(save(l, RT_SAVE_LAST));
         saved = true;
     }
-    uint32_t signals = job->hooks.signals ? job->hooks.signals(job->hooks.context) : 0;
-    RT_TRY(job->comm->agree(job->comm, &signals));
     if (signals & RT_SIGNAL_STOP) return stop_safely(l, saved);
     if ((signals & RT_SIGNAL_SAVE) && !saved) RT_TRY(save(l, RT_SAVE_LAST));
     return RT_OK;
@@ -160,8 +168,10 @@ static rt_status after_step(rt_loop *l) {
     rt_train_job *job = l->job;
     rt_train_state *s = job->state;
     bool end = s->step >= s->total_steps;
-    bool eval = job->hooks.on_eval && (end || due(l, job->settings.eval_every, &l->last_eval));
-    bool line = due(l, job->settings.line_every, &l->last_line);
+    bool eval, line;
+    RT_TRY(due(l, job->settings.eval_every, &l->last_eval, &eval));
+    RT_TRY(due(l, job->settings.line_every, &l->last_line, &line));
+    eval = job->hooks.on_eval && (end || eval);
     if (end || eval || line || !job->settings.ahead) RT_TRY(settle(l));
     if (eval) s->eval_due = true;
     RT_TRY(emit(l, line || end || may_end(l)));

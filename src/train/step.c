@@ -107,6 +107,7 @@ static rt_status run_micro(rt_stepper *s, int micro, double total_weight) {
     rt_pass pass = {.training = true, .seed = s->job.settings.seed};
     rt_batch_buffer *buffer;
     const rt_batch *batch;
+    rt_comm_note(s->job.comm, "computing gradients", s->job.state->step);
     for (int i = 0; i < n; i++) s->scales[i] = (float)(row_weight(s, plan->rows[start + i]) / total_weight);
     RT_TRY(rt_feed_begin(s->feed, &buffer));
     RT_TRY(rt_batch_fill(buffer, s->job.data, plan->rows + start, n, s->scales, true));
@@ -210,6 +211,7 @@ rt_status rt_stepper_start(rt_stepper *s, rt_step_result *before, bool *known) {
                            s->job.objective->max_micro);
         RT_TRY(write_number(s));
         for (int i = 0; i < s->plan.n_micro; i++) RT_TRY(run_micro(s, i, weight));
+        rt_comm_note(s->job.comm, "adding up gradients", state->step);
         RT_TRY(s->job.comm->wait_all(s->job.comm));
     }
     RT_TRY(rt_stepper_finish(s, before, known));
