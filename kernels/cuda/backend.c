@@ -1,5 +1,6 @@
 /* The CUDA backend: which GPU, opening and closing, the workspace, the table of slots. */
 #include "gemm.h"
+#include "sdpa.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,7 @@ static void close_cuda(rt_backend *backend) {
         if (cuda->copies) cudaStreamSynchronize(cuda->copies);
         cudaStreamSynchronize(cuda->launch.stream);
     }
+    rt_cuda_sdpa_close(cuda->sdpa);
     rt_cuda_gemm_close(cuda->gemm);
     for (int i = 0; i < RT_UPLOAD_SLOTS; i++) {
         if (cuda->uploaded[i]) cudaEventDestroy(cuda->uploaded[i]);
