@@ -228,8 +228,14 @@ struct rt_backend {
     uint32_t abi;     /* RT_KERNELS_ABI */
     const char *name; /* "cpu", "cuda" */
     rt_precision precision;
-    rt_dtype act;          /* dtype of activations */
-    bool host_memory;      /* backend memory is host memory (the CPU): callers may read and write it directly */
+    rt_dtype act;     /* dtype of activations */
+    bool host_memory; /* backend memory is host memory (the CPU): callers may read and write it directly */
+    void *stream;     /* the ops' order as the device knows it (cudaStream_t); NULL where memory is the host's */
+    int device;       /* its ordinal; 0 on the CPU */
+    /* Set by whoever must not be waited out (ranks, of which one may have died): called again and again while the host
+     * waits for the device; a failure ends the wait. NULL: nobody. */
+    rt_status (*while_waiting)(void *context);
+    void *waiting_context;
     char description[192]; /* for the log's first line: device, instruction level, why this precision */
 
     /* Memory. alloc gives zeroed memory, aligned to 256 bytes; RT_ENOMEM names `what`. */

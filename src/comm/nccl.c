@@ -1,0 +1,255 @@
+/* One communicator, not blocking, so that it can be given up; every wait looks at NCCL's own error and at the watch.
+ * libnccl is loaded by name when ranks are there to speak to: one GPU needs none. */
+#include "nccl.h"
+#include "../base/clock.h"
+#include "watch.h"
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+#include <nccl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The functions that we use: result, name, arguments. */
+#define FUNCTIONS(X)                                                                                                   \
+    X(ncclResult_t, GetVersion, (int *))                                                                               \
+    X(ncclResult_t, GetUniqueId, (ncclUniqueId *))                                                                     \
+    X(ncclResult_t, CommInitRankConfig, (ncclComm_t *, int, ncclUniqueId, int, ncclConfig_t *))                        \
+    X(ncclResult_t, CommFinalize, (ncclComm_t))                                                                        \
+    X(ncclResult_t, CommDestroy, (ncclComm_t))                                                                         \
+    X(ncclResult_t, CommAbort, (ncclComm_t))                                                                           \
+    X(ncclResult_t, CommGetAsyncError, (ncclComm_t, ncclResult_t *))                                                   \
+    X(const char *, GetErrorString, (ncclResult_t))                                                                    \
+    X(const char *, GetLastError, (ncclComm_t))                                                                        \
+    X(ncclResult_t, AllReduce, (const void *, void *, size_t, ncclDataType_t, ncclRedOp_t, ncclComm_t, cudaStream_t))  \
+    X(ncclResult_t, Reduce,                                                                                            \
+      (const void *, void *, size_t, ncclDataType_t, ncclRedOp_t, int, ncclComm_t, cudaStream_t))                      \
+    X(ncclResult_t, Broadcast, (const void *, void *, size_t, ncclDataType_t, int, ncclComm_t, cudaStream_t))          \
+    X(ncclResult_t, GroupStart, (void))                                                                                \
+    X(ncclResult_t, GroupEnd, (void))
+
+typedef struct {
+#define X(result, name, args) result(*name) args;
+    FUNCTIONS(X)
+#undef X
+} functions;
+
+typedef struct {
+    void *library;
+    functions f;
+    ncclComm_t comm;
+    cudaStream_t stream;        /* of reductions */
+    cudaEvent_t ready, reduced; /* a range is final on the ops' stream; all sums are there */
+    rt_backend *be;
+    rt_comm *ranks;
+    bool aborted;
+} plane;
+
+static rt_status cuda(cudaError_t error, const char *what) {
+    return error == cudaSuccess ? RT_OK : rt_fail(RT_EINTERNAL, "%s: %s", what, cudaGetErrorString(error));
+}
+
+#ifdef RT_NCCL_IS_LINKED /* over the fakes */
+static rt_status load(plane *p) {
+#define X(result, name, args) p->f.name = nccl##name;
+    FUNCTIONS(X)
+#undef X
+    return RT_OK;
+}
+#else
+static rt_status load(plane *p) {
+    p->library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
+    if (!p->library)
+        return rt_fail(RT_EUNAVAILABLE,
+                       "several GPUs need NCCL: %s. Install it (Debian's or NVIDIA's libnccl2), or run one rank",
+                       dlerror());
+#define X(result, name, args)                                                                                          \
+    *(void **)&p->f.name = dlsym(p->library, "nccl" #name);                                                            \
+    if (!p->f.name)                                                                                                    \
+        return rt_fail(RT_EUNAVAILABLE, "libnccl.so.2 has no nccl" #name ": version 2.14 or later is needed");
+    FUNCTIONS(X)
+#undef X
+    return RT_OK;
+}
+#endif
+
+static void give_up(plane *p) {
+    if (p->aborted || !p->comm) return;
+    p->aborted = true;
+    p->f.CommAbort(p->comm); /* whatever it says, this rank is leaving */
+}
+
+static rt_status failed(plane *p, ncclResult_t result, const char *what) {
+    char words[256];
+    const char *more = p->comm ? p->f.GetLastError(p->comm) : "";
+    snprintf(words, sizeof words, "%s%s%.150s", p->f.GetErrorString(result), more && *more ? ": " : "",
+             more ? more : "");
+    give_up(p);
+    rt_status better = rt_watch_check(p->ranks->watch); /* a rank that died is the better explanation */
+    return better != RT_OK ? better : rt_fail(RT_EUNAVAILABLE, "NCCL: %s: %s (NCCL_DEBUG=INFO says more)", what, words);
+}
+
+/* Until the communicator is no longer busy with itself. */
+static rt_status settle(plane *p, ncclResult_t result, const char *what) {
+    double deadline = rt_clock_seconds() + p->ranks->timeout;
+    while (result == ncclSuccess || result == ncclInProgress) {
+        ncclResult_t state = ncclSuccess;
+        if (!p->comm) return RT_OK;
+        ncclResult_t asked = p->f.CommGetAsyncError(p->comm, &state);
+        if (asked != ncclSuccess) return failed(p, asked, what);
+        if (state == ncclSuccess) return RT_OK;
+        if (state != ncclInProgress) return failed(p, state, what);
+        rt_status rc = rt_watch_check(p->ranks->watch);
+        if (rc == RT_OK && rt_clock_seconds() > deadline)
+            rc = rt_fail(RT_EUNAVAILABLE, "NCCL: %s took more than %.0f s (distributed.timeout)", what,
+                         p->ranks->timeout);
+        if (rc != RT_OK) {
+            rt_error why = *rt_error_get();
+            give_up(p);
+            rt_error_set(&why);
+            return rc;
+        }
+        usleep(100);
+    }
+    return failed(p, result, what);
+}
+
+/* While the host waits for the device, which may wait for a rank that is no more. */
+static rt_status look(void *context) {
+    plane *p = context;
+    ncclResult_t state = ncclSuccess;
+    rt_status rc = rt_watch_check(p->ranks->watch);
+    if (rc == RT_OK && !p->aborted) {
+        ncclResult_t asked = p->f.CommGetAsyncError(p->comm, &state);
+        if (asked != ncclSuccess || (state != ncclSuccess && state != ncclInProgress))
+            return failed(p, asked != ncclSuccess ? asked : state, "a reduction");
+        return RT_OK;
+    }
+    rt_error why = *rt_error_get();
+    give_up(p);
+    rt_error_set(&why);
+    return rc;
+}
+
+/* Ops issued so far come before what the reductions' stream does next. */
+static rt_status follow(plane *p) {
+    RT_TRY(cuda(cudaEventRecord(p->ready, p->be->stream), "recording that gradients are there"));
+    return cuda(cudaStreamWaitEvent(p->stream, p->ready, 0), "waiting for gradients");
+}
+
+static rt_status reduce_start(rt_comm *c, float *data, int64_t offset, int64_t count) {
+    plane *p = c->data;
+    RT_TRY(rt_watch_check(c->watch));
+    RT_TRY(follow(p));
+    float *from = data + offset;
+    if (!c->shards)
+        return settle(p, p->f.AllReduce(from, from, (size_t)count, ncclFloat, ncclSum, p->comm, p->stream),
+                      "ncclAllReduce");
+    RT_TRY(settle(p, p->f.GroupStart(), "ncclGroupStart"));
+    ncclResult_t result = ncclSuccess;
+    for (int r = 0; r < c->size && result == ncclSuccess; r++) {
+        int64_t low = c->shards[r] > offset ? c->shards[r] : offset, high = offset + count;
+        if (high > c->shards[r + 1]) high = c->shards[r + 1];
+        if (low < high)
+            result =
+                p->f.Reduce(data + low, data + low, (size_t)(high - low), ncclFloat, ncclSum, r, p->comm, p->stream);
+        if (result == ncclInProgress) result = ncclSuccess;
+    }
+    ncclResult_t ended = p->f.GroupEnd();
+    if (result != ncclSuccess) return failed(p, result, "ncclReduce");
+    return settle(p, ended, "ncclReduce");
+}
+
+/* NCCL advances by itself. */
+static rt_status poll_plane(rt_comm *c) {
+    return rt_watch_check(c->watch);
+}
+
+/* Ops issued from here on come after the sums; the host does not wait. */
+static rt_status wait_all(rt_comm *c) {
+    plane *p = c->data;
+    RT_TRY(cuda(cudaEventRecord(p->reduced, p->stream), "recording that sums are there"));
+    return cuda(cudaStreamWaitEvent(p->be->stream, p->reduced, 0), "waiting for sums");
+}
+
+static rt_status all_gather(rt_comm *c, float *data) {
+    plane *p = c->data;
+    if (!c->shards) return rt_fail(RT_EINTERNAL, "all_gather without shards");
+    RT_TRY(follow(p));
+    RT_TRY(settle(p, p->f.GroupStart(), "ncclGroupStart"));
+    ncclResult_t result = ncclSuccess;
+    for (int r = 0; r < c->size && result == ncclSuccess; r++) {
+        int64_t n = c->shards[r + 1] - c->shards[r];
+        float *from = data + c->shards[r];
+        if (n > 0) result = p->f.Broadcast(from, from, (size_t)n, ncclFloat, r, p->comm, p->stream);
+        if (result == ncclInProgress) result = ncclSuccess;
+    }
+    ncclResult_t ended = p->f.GroupEnd();
+    if (result != ncclSuccess) return failed(p, result, "ncclBroadcast");
+    RT_TRY(settle(p, ended, "ncclBroadcast"));
+    return wait_all(c);
+}
+
+static void close_plane(rt_comm *c) {
+    plane *p = c->data;
+    if (!p) return;
+    if (p->be->while_waiting == look) p->be->while_waiting = NULL;
+    if (p->comm && !p->aborted) {
+        bool well =
+            rt_watch_check(c->watch) == RT_OK && settle(p, p->f.CommFinalize(p->comm), "ncclCommFinalize") == RT_OK;
+        if (well)
+            p->f.CommDestroy(p->comm);
+        else
+            give_up(p);
+        rt_error_clear();
+    }
+    if (p->ready) cudaEventDestroy(p->ready);
+    if (p->reduced) cudaEventDestroy(p->reduced);
+    if (p->stream) cudaStreamDestroy(p->stream);
+    if (p->library) dlclose(p->library);
+    free(p);
+    c->data = NULL;
+}
+
+static rt_status start(plane *p) {
+    rt_comm *c = p->ranks;
+    ncclUniqueId id;
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    int version = 0;
+    memset(&id, 0, sizeof id);
+    RT_TRY(load(p));
+    /* Read when the first communicator is made. */
+    if (setenv("NCCL_NVLS_ENABLE", "0", 0) != 0) return rt_fail(RT_ENOMEM, "out of memory for the environment");
+    RT_TRY(settle(p, p->f.GetVersion(&version), "ncclGetVersion"));
+    char text[16];
+    snprintf(text, sizeof text, "%d", version);
+    RT_TRY(rt_comm_same(c, "version of NCCL", text));
+    if (c->rank == 0) RT_TRY(settle(p, p->f.GetUniqueId(&id), "ncclGetUniqueId"));
+    RT_TRY(c->bcast(c, &id, sizeof id));
+    config.blocking = 0;
+    RT_TRY(cuda(cudaSetDevice(p->be->device), "choosing the GPU"));
+    RT_TRY(cuda(cudaStreamCreateWithFlags(&p->stream, cudaStreamNonBlocking), "a stream for reductions"));
+    RT_TRY(cuda(cudaEventCreateWithFlags(&p->ready, cudaEventDisableTiming), "an event for reductions"));
+    RT_TRY(cuda(cudaEventCreateWithFlags(&p->reduced, cudaEventDisableTiming), "an event for reductions"));
+    ncclResult_t result = p->f.CommInitRankConfig(&p->comm, c->size, id, c->rank, &config);
+    return settle(p, result, "starting NCCL");
+}
+
+rt_status rt_nccl_attach(rt_backend *be, rt_comm *c) {
+    plane *p = calloc(1, sizeof *p);
+    if (!p) return rt_fail(RT_ENOMEM, "out of memory for NCCL");
+    p->be = be;
+    p->ranks = c;
+    c->data = p;
+    c->close_data = close_plane;
+    RT_TRY(start(p)); /* on failure the communicator's close clears up */
+    c->reduce_start = reduce_start;
+    c->poll = poll_plane;
+    c->wait_all = wait_all;
+    c->all_gather = all_gather;
+    be->while_waiting = look;
+    be->waiting_context = p;
+    snprintf(c->name, sizeof c->name, "tcp + nccl");
+    return RT_OK;
+}
