@@ -1,6 +1,7 @@
 /* rectrain predict: scores for the rows of a table, in their order, as TSV or JSON lines. Rows are read, scored and
  * written a window at a time, so the table may be larger than memory; where it has data.group's column, lines wait for
  * their rank among the rows of their group. */
+#include "../api/scorer.h"
 #include "../base/digest.h"
 #include "../base/file.h"
 #include "../data/template.h"
@@ -17,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WINDOW_ROWS = 8192 };
+enum { WINDOW_ROWS = RT_SCORER_WINDOW }; /* librectrain cuts the same, so its bits are the same */
 
 typedef struct {
     rt_setup *setup;
@@ -134,14 +135,6 @@ static void kept_cell(rt_predict *p, int i, const char *bytes, size_t size) {
         if (p->out.data[j] == '\t' || p->out.data[j] == '\n' || p->out.data[j] == '\r') p->out.data[j] = ' ';
 }
 
-static void probabilities(const float *logits, int n, float *p) {
-    double top = -INFINITY, sum = 0;
-    for (int k = 0; k < n; k++)
-        if (logits[k] > top) top = logits[k];
-    for (int k = 0; k < n; k++) sum += exp((double)logits[k] - top);
-    for (int k = 0; k < n; k++) p[k] = (float)(exp((double)logits[k] - top) / sum);
-}
-
 static void line(rt_predict *p, uint32_t i, const float *logits) {
     const rt_setup *s = p->setup;
     float probs[RT_MAX_LABELS];
@@ -156,7 +149,7 @@ static void line(rt_predict *p, uint32_t i, const float *logits) {
             rt_text_json_string(&p->out, name, strlen(name));
         else
             rt_text_puts(&p->out, name);
-        probabilities(logits, s->n_labels, probs);
+        rt_scorer_probabilities(logits, s->n_labels, probs);
         for (int k = 0; k < s->n_labels; k++) cell(p, "p_", s->labels[k], probs[k]);
         for (int k = 0; s->cli->logits && k < s->n_labels; k++) cell(p, "logit_", s->labels[k], logits[k]);
     }

@@ -43,12 +43,28 @@ ok "another user goes through sudo" eval 'install build && says "sudo env" logge
 machine 'libjansson-dev' 1000
 rm "$bin/sudo"
 ok "neither root nor sudo: 69" exits 69 install build
-for line in "apt-get install libjansson-dev" "dnf install" "conda install -c conda-forge"; do
-    ok "and prints: $line" says "$line" install build
-done
+# What to run by hand instead, for three kinds of machine.
+prints_lines() { # REASON
+    local line
+    ok "and says why: $1" says "$1" install build
+    for line in "apt-get install libjansson-dev" "dnf install" "conda install -c conda-forge"; do
+        ok "and prints: $line" says "$line" install build
+    done
+    ok "and has called no apt" empty logged_apt
+}
+logged_apt() { logged | grep apt-get; }
+prints_lines "this user is not root and there is no sudo"
 machine 'libjansson-dev'
 rm "$bin/apt-get"
-ok "no apt: 69" exits 69 install build
+ok "no apt: 69, also for root" exits 69 install build
+prints_lines "there is no apt on this machine"
+machine 'libjansson-dev' 1000
+rm "$bin/apt-get"
+ok "no apt and not root: 69" exits 69 install build
+machine 'libjansson-dev' 1000
+fake sudo "echo sudo \"\$@\" >> $log; exit 1"
+ok "sudo that wants a password, and no terminal to ask for it: 69" exits 69 install build
+prints_lines "sudo wants a password and there is no terminal to ask for it"
 machine 'libjansson-dev'
 fake apt-get "echo apt-get \"\$@\" >> $log; case \"\$*\" in *update*) : > $scratch/lists ;; *) [ -e $scratch/lists ] ;; esac"
 ok "absent lists are fetched, then it installs" exits 0 install build
