@@ -1,6 +1,7 @@
 /* Reading the command line by the two tables. */
 #include "args.h"
 #include "../base/file.h"
+#include "../config/options.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,7 +201,22 @@ static const rt_flag_row *find_flag(const char *word, size_t n, const char *comm
     return found;
 }
 
-static rt_status unknown_flag(const char *word, size_t n, const char *command) {
+/* A key of the configuration, ours or another trainer's, given as a flag: the --set that does it. */
+static rt_status option_as_flag(const char *word, size_t n, const char *value, const char *command, bool known_only) {
+    rt_text hint = {0};
+    rt_status rc = RT_OK;
+    char *name = n > 2 ? rt_strndup(word + 2, n - 2) : NULL;
+    const char *dot = name ? strchr(name, '.') : NULL; /* --train.batch_size 32 */
+    const char *key = dot ? dot + 1 : name;
+    if (key && *key && (!rt_option_hint_known(NULL, key, value, true, &hint) && !known_only))
+        rt_option_hint_value(NULL, key, value, true, &hint);
+    if (hint.data) rc = rt_fail(RT_EUSAGE, "rectrain %s: unknown flag --%s%s", command, name, hint.data);
+    rt_text_free(&hint);
+    free(name);
+    return rc;
+}
+
+static rt_status unknown_flag(const char *word, size_t n, const char *value, const char *command) {
     const char *names[N_FLAGS + 2];
     int count = 0;
     for (int i = 0; i < N_FLAGS; i++)
@@ -209,14 +225,23 @@ static rt_status unknown_flag(const char *word, size_t n, const char *command) {
     names[count++] = "--version";
     char *found = rt_strndup(word, n);
     const char *near = found ? rt_did_you_mean(found, names, count) : NULL;
-    rt_status rc = near ? rt_fail(RT_EUSAGE, "rectrain %s: unknown flag %s; did you mean %s?", command, found, near)
-                        : rt_fail(RT_EUSAGE, "rectrain %s: unknown flag %s; `rectrain %s --help` lists the flags",
-                                  command, found ? found : "", command);
+    /* What is certain goes before what is near; but a flag of this command may be meant where it trains nothing. */
+    rt_status rc = option_as_flag(word, n, value, command, near != NULL);
+    if (rc != RT_OK && (!near || !strcmp(command, "train"))) goto done;
+    rc = near ? rt_fail(RT_EUSAGE, "rectrain %s: unknown flag %s; did you mean %s?", command, found, near)
+              : rt_fail(RT_EUSAGE, "rectrain %s: unknown flag %s; `rectrain %s --help` lists the flags", command,
+                        found ? found : "", command);
+done:
     free(found);
     return rc;
 }
 
-static rt_status foreign_flag(const rt_flag_row *flag, const char *command) {
+static rt_status foreign_flag(const rt_flag_row *flag, const char *value, const char *command) {
+    /* `rectrain --config x.ini --seed 7` means run.seed */
+    if (!strcmp(command, "train")) {
+        rt_status rc = option_as_flag(flag->name, strlen(flag->name), value, command, true);
+        if (rc != RT_OK) return rc;
+    }
     const char *start = flag->commands + 1;
     return rt_fail(RT_EUSAGE, "rectrain %s takes no %s; rectrain %.*s does", command, flag->name,
                    (int)strcspn(start, " "), start);
@@ -262,8 +287,9 @@ static rt_status long_flag(int argc, char **argv, int *i, const char *command, r
     const char *word = argv[*i], *equal = strchr(word, '=');
     size_t n = equal ? (size_t)(equal - word) : strlen(word);
     const rt_flag_row *flag = find_flag(word, n, command);
-    if (!flag) return unknown_flag(word, n, command);
-    if (!rt_flag_belongs(flag, command)) return foreign_flag(flag, command);
+    const char *next = equal ? equal + 1 : *i + 1 < argc && argv[*i + 1][0] != '-' ? argv[*i + 1] : "true";
+    if (!flag) return unknown_flag(word, n, next, command);
+    if (!rt_flag_belongs(flag, command)) return foreign_flag(flag, next, command);
     bool takes = flag->type != RT_FLAG_SWITCH && flag->type != RT_FLAG_COUNT;
     if (!takes && equal)
         return rt_fail(RT_EUSAGE, "rectrain %s: %s takes no value; found %s", command, flag->name, equal + 1);

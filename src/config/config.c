@@ -80,15 +80,17 @@ static rt_status set(rt_config *cfg, const rt_option *o, const char *text, const
 
 /* --- one layer after the other ------------------------------------------------------------------------------------ */
 
-static rt_status unknown_key(const char *where, const char *section, const char *key, rt_status status) {
+static rt_status unknown_key(const char *where, const rt_ini_entry *e, rt_status status) {
+    const char *section = e->section, *key = e->key;
     rt_text hint = {0};
     rt_status rc;
     if (!rt_option_section_exists(section)) {
         /* A section that is not ours, but a key that is: say both. */
         rt_option_section_hint(section, &hint);
+        rt_option_hint_known(NULL, key, e->value, false, &hint);
         rc = rt_fail(status, "%s: no section [%s]%s", where, section, hint.data ? hint.data : "");
     } else {
-        rt_option_hint(section, key, &hint);
+        rt_option_hint_value(section, key, e->value, false, &hint);
         rc = rt_fail(status, "%s: no option %s.%s%s", where, section, key, hint.data ? hint.data : "");
     }
     rt_text_free(&hint);
@@ -112,7 +114,7 @@ static rt_status apply_ini(rt_config *cfg, const char *bytes, size_t size, const
         RT_GO(rt_text_status(&where));
         RT_GO(rt_text_status(&label));
         if (!o) {
-            rc = unknown_key(where.data, e->section, e->key, status);
+            rc = unknown_key(where.data, e, status);
             goto done;
         }
         if (allowed && !(o->classes & allowed)) {
@@ -163,7 +165,8 @@ done:
 
 /* Variables that rectrain reads and that are no options. */
 static bool is_other_variable(const char *name, size_t n) {
-    static const char *const known[] = {"RECTRAIN_ISA", "RECTRAIN_CONFIG_PATH", "RECTRAIN_MODELS"};
+    static const char *const known[] = {"RECTRAIN_ISA", "RECTRAIN_CONFIG_PATH", "RECTRAIN_MODELS",
+                                        "RECTRAIN_PROGRESS_SECONDS"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strlen(known[i]) == n && !strncmp(known[i], name, n)) return true;
     return false;
@@ -180,8 +183,13 @@ static void warn_unknown_variable(const char *name, rt_log *log) {
         m++;
     }
     const char *near = strlen(name) < 80 ? rt_did_you_mean(name, pointers, m) : NULL;
-    rt_warn(log, "%.100s is set and is no option of rectrain; it changes nothing%s%s%s", name,
-            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    rt_text hint = {0};
+    if (near)
+        rt_text_printf(&hint, "; did you mean %s?", near);
+    else /* RECTRAIN_LEARNING_RATE */
+        rt_option_hint_known(NULL, name + 9, NULL, true, &hint);
+    rt_warn(log, "%.100s is set and is no option of rectrain; it changes nothing%s", name, hint.data ? hint.data : "");
+    rt_text_free(&hint);
 }
 
 static rt_status apply_environment(rt_config *cfg, const char *const *environment, rt_log *log) {
@@ -228,10 +236,11 @@ static rt_status apply_set(rt_config *cfg, const char *text) {
         const char *dot = strchr(name, '.');
         char *section = dot ? rt_strndup(name, (size_t)(dot - name)) : NULL;
         bool known = section && rt_option_section_exists(section);
+        if (dot && !known) rt_option_section_hint(section ? section : "", &hint);
         if (dot && !known)
-            rt_option_section_hint(section ? section : "", &hint);
+            rt_option_hint_known(NULL, dot + 1, equal + 1, true, &hint);
         else
-            rt_option_hint(section, dot ? dot + 1 : name, &hint);
+            rt_option_hint_value(section, dot ? dot + 1 : name, equal + 1, true, &hint);
         rc = rt_fail(RT_ECONFIG, "%s: no such option%s%s", label.data, hint.data ? hint.data : "",
                      hint.data ? "" : "; `rectrain config` lists them");
         free(section);

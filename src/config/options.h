@@ -52,6 +52,12 @@ void rt_option_expected(const rt_option *option, rt_text *out);
 /* "; did you mean train.batch_size?", or "", for a key that does not exist; knows the Trainer's names. `section` may be
  * NULL (a bare key). */
 void rt_option_hint(const char *section, const char *key, rt_text *out);
+/* The same with the line to write, as `value` stands for the key: in an INI file, or (flag) after --set. */
+void rt_option_hint_value(const char *section, const char *key, const char *value, bool flag, rt_text *out);
+/* Only where the key is known for certain: ours in another section or spelling, or another trainer's. */
+bool rt_option_hint_known(const char *section, const char *key, const char *value, bool flag, rt_text *out);
+/* "; did you mean cosine?" for a value that is none of the option's names, or "". */
+void rt_option_near_value(const rt_option *option, const char *text, rt_text *out);
 /* The same for a section. */
 void rt_option_section_hint(const char *section, rt_text *out);
 bool rt_option_section_exists(const char *section);

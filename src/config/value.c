@@ -145,6 +145,7 @@ static rt_status bad(const rt_option *o, const char *text, const rt_value_source
     rt_text shown = {0}, expected = {0};
     rt_text_escaped(&shown, text, strlen(text), 200);
     rt_option_expected(o, &expected);
+    rt_option_near_value(o, text, &expected);
     rt_status rc = rt_fail(source->status, "%s = %s: expected %s", source->label, shown.data ? shown.data : "",
                            expected.data ? expected.data : "another value");
     rt_text_free(&shown);

@@ -62,6 +62,10 @@ static const struct {
     {"[data]\ngroup =\n[eval]\nmetric = ndcg@10\n", ":4: eval.metric = ndcg@10 needs groups", RT_ECONFIG},
     {"[run]\ndevice = cpu\nprecision = tf32\n", ":3: run.precision = tf32 needs a GPU", RT_ECONFIG},
     {"[eval]\nmetric = f1\n", "eval.metric = f1: expected auc,", RT_ECONFIG},
+    {"[eval]\nmetric = f1\n", "weighted_f1; did you mean macro_f1?", RT_ECONFIG},
+    {"[schedule]\ntype = linaer\n", "expected constant, linear or cosine; did you mean linear?", RT_ECONFIG},
+    {"[trainer]\nlr = 1e-5\n", "no section [trainer]; did you mean [train]?", RT_ECONFIG},
+    {"[trainer]\nlr = 1e-5\n", "Write in [optimizer]: learning_rate = 1e-5", RT_ECONFIG},
     {"[data]\nmax_length = 513\n", "data.max_length = 513: expected a whole number from 3 to 512", RT_ECONFIG},
     {"[data]\ntrain = a*.nothing\n", ":2: data.train = ", RT_ENOINPUT},
 };
@@ -111,7 +115,8 @@ static void other_trainers_names_are_known(void **state) {
         {"optimizer", "Learning_Rate", "; did you mean optimizer.learning_rate?"},
         {"train", "warmup_ratio", "; did you mean schedule.warmup (below 1 a share)?"},
         {"data", "max_seq_length", "; did you mean data.max_length?"},
-        {"run", "fp16", "; did you mean run.precision?"},
+        {"run", "bf16", "; did you mean run.precision?"},
+        {"run", "fp16", "; did you mean run.precision (fp16 is not there; bf16 takes its place)?"},
         {"run", "output_dir", "; did you mean run.output?"},
         {"model", "model_name_or_path", "; did you mean model.base?"},
         {"train", "gradient_accumulation_steps", "; it is not needed:"},
@@ -132,6 +137,113 @@ static void other_trainers_names_are_known(void **state) {
     rt_option_hint("train", "qqqqqqqqqqqq", &nothing);
     assert_true(nothing.size == 0);
     rt_text_free(&nothing);
+}
+
+static void and_answered_with_the_line_to_write(void **state) {
+    (void)state;
+    static const struct {
+        const char *section, *key, *value;
+        bool flag;
+        const char *hint;
+    } rows[] = {
+        {"train", "per_device_train_batch_size", "32", false,
+         "; did you mean train.batch_size (over all ranks)? Write in [train]: batch_size = 32"},
+        {NULL, "per-device-train-batch-size", "32", true,
+         "; did you mean train.batch_size (over all ranks)? Write: --set train.batch_size=32"},
+        {NULL, "bf16", "True", true, "; did you mean run.precision? Write: --set run.precision=bf16"},
+        {NULL, "bf16", "False", true, "; did you mean run.precision? Write: --set run.precision=fp32"},
+        {NULL, "bf16", "maybe", true, "; did you mean run.precision?"},
+        {NULL, "no_cuda", "true", true, "; did you mean run.device? Write: --set run.device=cpu"},
+        {NULL, "eval_strategy", "epoch", true, "; did you mean eval.every? Write: --set 'eval.every=1 epoch'"},
+        {NULL, "eval_strategy", "steps", true, "; did you mean eval.every?"},
+        {"train", "save_steps", "500", false,
+         "; did you mean checkpoint.every? Write in [checkpoint]: every = 500 steps"},
+        {NULL, "optim", "adamw_torch_fused", true, "; did you mean optimizer.type? Write: --set optimizer.type=adamw"},
+        {NULL, "metric_for_best_model", "eval_loss", true,
+         "; did you mean eval.metric? Write: --set eval.metric=log_loss"},
+        {NULL, "load_best_model_at_end", "True", true,
+         "; did you mean eval.test_with? Write: --set eval.test_with=best"},
+        {NULL, "lr_scheduler_type", "polynomial", true,
+         "; did you mean schedule.type? It takes constant, linear or cosine"},
+        {NULL, "num_train_epochs", "3.5", true,
+         "; did you mean train.epochs? It takes a whole number from 1 to 100000"},
+        {NULL, "num_labels", "2", true, "; did you mean model.labels (their names)?"},
+        {NULL, "overwrite_output_dir", "true", true,
+         "; did you mean run.if_exists? Write: --set run.if_exists=overwrite"},
+        {NULL, "report_to", "none", true, "; did you mean track.tensorboard? Write: --set track.tensorboard=no"},
+        {NULL, "text_column", "it's $x", true, "; did you mean data.text_a?"},
+        {NULL, "batch_siz", "8", true, "; did you mean train.batch_size? Write: --set train.batch_size=8"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rt_text hint = {0};
+        rt_option_hint_value(rows[i].section, rows[i].key, rows[i].value, rows[i].flag, &hint);
+        assert_string_equal(hint.data ? hint.data : "", rows[i].hint);
+        rt_text_free(&hint);
+    }
+    /* Near is not certain. */
+    rt_text hint = {0};
+    assert_false(rt_option_hint_known(NULL, "batch_siz", "8", true, &hint));
+    assert_true(rt_option_hint_known(NULL, "batch-size", "8", true, &hint));
+    assert_true(rt_option_hint_known("train", "LR", "1", true, &hint));
+    rt_text_free(&hint);
+}
+
+/* Each name of the table leads to an option that is there, or to a sentence. */
+static void every_foreign_name_leads_somewhere(void **state) {
+    (void)state;
+    static const char *const theirs[] = {"learning_rate",
+                                         "num_train_epochs",
+                                         "weight_decay",
+                                         "warmup_ratio",
+                                         "warmup_steps",
+                                         "lr_scheduler_type",
+                                         "bf16",
+                                         "fp16",
+                                         "tf32",
+                                         "gradient_checkpointing",
+                                         "gradient_accumulation_steps",
+                                         "save_total_limit",
+                                         "save_steps",
+                                         "metric_for_best_model",
+                                         "load_best_model_at_end",
+                                         "eval_strategy",
+                                         "evaluation_strategy",
+                                         "eval_steps",
+                                         "logging_steps",
+                                         "seed",
+                                         "output_dir",
+                                         "run_name",
+                                         "max_seq_length",
+                                         "model_name_or_path",
+                                         "max_steps",
+                                         "adam_epsilon",
+                                         "adam_beta1",
+                                         "max_grad_norm",
+                                         "optim",
+                                         "label_smoothing_factor",
+                                         "early_stopping_patience",
+                                         "per_device_train_batch_size",
+                                         "per_device_eval_batch_size",
+                                         "dataloader_num_workers",
+                                         "report_to",
+                                         "train_file",
+                                         "validation_file",
+                                         "test_file",
+                                         "do_train",
+                                         "group_by_length",
+                                         "remove_unused_columns",
+                                         "logging_dir",
+                                         "push_to_hub",
+                                         "ddp_timeout",
+                                         "full_determinism",
+                                         "resume_from_checkpoint",
+                                         "no_cuda"};
+    for (size_t i = 0; i < sizeof theirs / sizeof theirs[0]; i++) {
+        rt_text hint = {0};
+        if (!rt_option_hint_known("x", theirs[i], NULL, true, &hint) || !hint.data || hint.data[0] != ';')
+            fail_msg("%s: \"%s\"", theirs[i], hint.data ? hint.data : "");
+        rt_text_free(&hint);
+    }
 }
 
 static void a_set_has_a_form(void **state) {
@@ -250,6 +362,8 @@ int main(void) {
         cmocka_unit_test(a_bad_file_is_refused_with_its_line),
         cmocka_unit_test(unusual_but_right_files_are_taken),
         cmocka_unit_test(other_trainers_names_are_known),
+        cmocka_unit_test(and_answered_with_the_line_to_write),
+        cmocka_unit_test(every_foreign_name_leads_somewhere),
         cmocka_unit_test(a_set_has_a_form),
         cmocka_unit_test(training_needs_more),
         cmocka_unit_test(hostile_files_are_refused),
