@@ -26,6 +26,7 @@ static text_seen *find(text_seen *table, size_t slots, uint64_t hash) {
 /* Counts one of `parts` parts of all texts. *full: more different texts than there is room for. */
 static rt_status compare_part(const rt_dataset *ds, text_seen *table, size_t slots, uint64_t parts, uint64_t part,
                               rt_data_check *out, bool *full) {
+    const bool holds_all = slots >= 2 * ds->header.rows;
     const int32_t *labels = ds->labels;
     uint64_t texts[WINDOW], rows = ds->header.rows;
     size_t used = 0;
@@ -42,7 +43,7 @@ static rt_status compare_part(const rt_dataset *ds, text_seen *table, size_t slo
             seen->rows++;
             if (labels) seen->labels |= labels[first + i] > 0 ? 2 : 1;
         }
-        *full = used + WINDOW > slots / 10 * 9; /* always room for another window */
+        *full = !holds_all && used + WINDOW > slots / 10 * 9; /* always room for another window */
         if (*full) return RT_OK;
     }
     for (size_t i = 0; i < slots; i++) {
@@ -53,10 +54,10 @@ static rt_status compare_part(const rt_dataset *ds, text_seen *table, size_t slo
 }
 
 /* As many parts as it takes: tables of a few texts many times over need one. */
-static rt_status compare_texts(const rt_dataset *ds, rt_data_check *out) {
+rt_status rt_data_check_texts(const rt_dataset *ds, size_t most_slots, rt_data_check *out) {
     const uint64_t rows = ds->header.rows;
-    size_t slots = 4 * WINDOW;
-    while (slots < 2 * rows && slots < PART_SLOTS) slots *= 2;
+    size_t slots = 64;
+    while (slots < 2 * rows && slots < most_slots) slots *= 2;
     text_seen *table = malloc(slots * sizeof *table);
     if (!table) return rt_fail(RT_ENOMEM, "no memory to compare %llu rows", (unsigned long long)rows);
     rt_status rc = RT_OK;
@@ -164,7 +165,7 @@ rt_status rt_data_check_fill(const rt_dataset *ds, int max_length, rt_data_check
                            .one_class_groups = ds->header.one_class_groups};
     rt_status rc = RT_OK;
     if (!rt_data_check_recall(ds, out)) {
-        RT_GO(compare_texts(ds, out));
+        RT_GO(rt_data_check_texts(ds, PART_SLOTS, out));
         RT_GO(measure_lengths(ds, out));
         RT_GO(balance_slices(ds, out));
         RT_GO(measure_times(ds, out));

@@ -1,4 +1,5 @@
-/* What a data check found, kept beside the token cache: a second start does not look through all rows again. */
+/* Inside the data check; and what it found, kept beside the token cache: a second start does not look through all rows
+ * again. */
 #ifndef RT_DATA_DATA_CHECK_KEEP_H
 #define RT_DATA_DATA_CHECK_KEEP_H
 #include "data_check.h"
@@ -6,6 +7,10 @@
 
 /* Raised when a check counts otherwise than before. */
 #define RT_FINDINGS_VERSION 1
+
+/* data_check.c: counts repeats and contradictions with a table of at most so many slots, a power of two and at least
+ * 2^15. */
+rt_status rt_data_check_texts(const rt_dataset *ds, size_t most_slots, rt_data_check *out);
 
 /* False: nothing is kept of this set with out->max_length, or it is damaged; then *out is as it was. True: everything
  * that is not in the set's header is filled in. */

@@ -157,6 +157,10 @@ rt_status rt_cache_write(rt_cache_writer *w, rt_section_kind kind, const void *b
 rt_status rt_cache_writer_finish(rt_cache_writer *w, rt_cache_header *header);
 void rt_cache_writer_close(rt_cache_writer *w);
 
+/* overlap.c: as rt_dataset_overlap, with tables of at most so many slots, a power of two and at least 2^15. */
+rt_status rt_dataset_overlap_within(const rt_dataset *ds, const rt_dataset *other, size_t most_slots,
+                                    rt_data_overlap *out);
+
 /* dataset_build.c: reads and encodes all rows into `w` and fills the header's counts. */
 rt_status rt_dataset_build(const rt_data_spec *spec, const rt_tokenizer *tok, rt_log *log, rt_progress progress,
                            void *context, rt_cache_writer *w, rt_cache_header *header);

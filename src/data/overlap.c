@@ -10,13 +10,15 @@ typedef struct {
     uint64_t *keys; /* 0: free */
     unsigned char *met;
     size_t slots, used;
+    bool holds_all;       /* whatever the values are */
     uint64_t parts, part; /* which hashes are looked at */
 } rt_hash_set;
 
-static rt_status set_new(rt_hash_set *set, uint64_t rows) {
+static rt_status set_new(rt_hash_set *set, uint64_t rows, size_t most_slots) {
     set->parts = 1;
-    set->slots = 4 * WINDOW;
-    while (set->slots < 2 * rows && set->slots < MOST_SLOTS) set->slots *= 2;
+    set->slots = 64;
+    while (set->slots < 2 * rows && set->slots < most_slots) set->slots *= 2;
+    set->holds_all = set->slots >= 2 * rows;
     set->keys = malloc(set->slots * sizeof *set->keys);
     set->met = malloc(set->slots);
     if (!set->keys || !set->met) return rt_fail(RT_ENOMEM, "no memory to compare %llu rows", (unsigned long long)rows);
@@ -63,7 +65,7 @@ static rt_status set_fill(rt_hash_set *set, const rt_dataset *ds, rt_section_kin
             set->used += !set->keys[slot];
             set->keys[slot] = window[i];
         }
-        *full = set->used + WINDOW > set->slots / 10 * 9; /* always room for another window */
+        *full = !set->holds_all && set->used + WINDOW > set->slots / 10 * 9; /* always room for another window */
     }
     return RT_OK;
 }
@@ -89,14 +91,14 @@ static rt_status pass(rt_hash_set *set, const rt_dataset *ds, rt_section_kind ki
 }
 
 /* Rows of b that stand in a too, and how many different values they have. */
-static rt_status shared(const rt_dataset *a, const rt_dataset *b, rt_section_kind kind, uint64_t *rows,
-                        uint64_t *values) {
+static rt_status shared(const rt_dataset *a, const rt_dataset *b, rt_section_kind kind, size_t most_slots,
+                        uint64_t *rows, uint64_t *values) {
     rt_hash_set set = {0};
     bool b_in_set = b->header.rows <= a->header.rows, full;
     uint64_t ignored = 0;
     *rows = *values = 0;
     if (!rt_section_has(a, kind) || !rt_section_has(b, kind)) return RT_OK;
-    rt_status rc = set_new(&set, b_in_set ? b->header.rows : a->header.rows);
+    rt_status rc = set_new(&set, b_in_set ? b->header.rows : a->header.rows, most_slots);
     for (set.part = 0; rc == RT_OK && set.part < set.parts; set.part++) {
         rc = set_fill(&set, b_in_set ? b : a, kind, &full);
         if (rc == RT_OK && full) {
@@ -117,13 +119,18 @@ static rt_status shared(const rt_dataset *a, const rt_dataset *b, rt_section_kin
     return rc;
 }
 
-rt_status rt_dataset_overlap(const rt_dataset *ds, const rt_dataset *other, rt_data_overlap *out) {
+rt_status rt_dataset_overlap_within(const rt_dataset *ds, const rt_dataset *other, size_t most_slots,
+                                    rt_data_overlap *out) {
     uint64_t ignored;
     *out = (rt_data_overlap){0};
-    RT_TRY(shared(ds, other, RT_SECTION_TEXTS, &out->rows, &ignored));
-    RT_TRY(shared(ds, other, RT_SECTION_USERS, &ignored, &out->users));
-    RT_TRY(shared(ds, other, RT_SECTION_ITEMS, &ignored, &out->items));
+    RT_TRY(shared(ds, other, RT_SECTION_TEXTS, most_slots, &out->rows, &ignored));
+    RT_TRY(shared(ds, other, RT_SECTION_USERS, most_slots, &ignored, &out->users));
+    RT_TRY(shared(ds, other, RT_SECTION_ITEMS, most_slots, &ignored, &out->items));
     out->has_users = rt_section_has(ds, RT_SECTION_USERS) && rt_section_has(other, RT_SECTION_USERS);
     out->has_items = rt_section_has(ds, RT_SECTION_ITEMS) && rt_section_has(other, RT_SECTION_ITEMS);
     return RT_OK;
+}
+
+rt_status rt_dataset_overlap(const rt_dataset *ds, const rt_dataset *other, rt_data_overlap *out) {
+    return rt_dataset_overlap_within(ds, other, MOST_SLOTS, out);
 }
