@@ -13,6 +13,7 @@ struct rt_log {
     void (*before)(void *);
     void (*after)(void *);
     void *context;
+    char prefix[128];
     pthread_mutex_t lock;
 };
 
@@ -37,6 +38,14 @@ void rt_log_tee(rt_log *log, FILE *file) {
     if (!log) return;
     pthread_mutex_lock(&log->lock);
     log->file = file;
+    pthread_mutex_unlock(&log->lock);
+}
+
+void rt_log_rank(rt_log *log, const char *prefix, rt_log_level threshold) {
+    if (!log) return;
+    pthread_mutex_lock(&log->lock);
+    snprintf(log->prefix, sizeof log->prefix, "%s", prefix);
+    log->options.threshold = threshold;
     pthread_mutex_unlock(&log->lock);
 }
 
@@ -71,7 +80,6 @@ void rt_log_write(rt_log *log, rt_log_level level, const char *format, ...) {
     static const char *const words[] = {"error: ", "warning: ", "", ""};
     static const char *const colors[] = {"\033[31m", "\033[33m", "", "\033[2m"};
     if (!log) return;
-    bool to_stream = log->options.stream && level <= log->options.threshold;
     rt_text message = {0}, line = {0};
     va_list args, again;
     va_start(args, format);
@@ -86,9 +94,10 @@ void rt_log_write(rt_log *log, rt_log_level level, const char *format, ...) {
     free(raw);
 
     pthread_mutex_lock(&log->lock);
-    if (to_stream && message.data) {
+    if (log->options.stream && level <= log->options.threshold && message.data) {
         bool color = log->options.color && colors[level][0];
         rt_text_puts(&line, color ? colors[level] : "");
+        rt_text_puts(&line, log->prefix);
         rt_text_puts(&line, words[level]);
         rt_text_append(&line, message.data, message.size);
         rt_text_puts(&line, color ? "\033[0m\n" : "\n");

@@ -19,6 +19,9 @@ rt_log *rt_log_open(const rt_log_options *options); /* NULL when out of memory *
 void rt_log_close(rt_log *log);
 /* Also append every line, with its time, to `file` (not owned; NULL ends it). */
 void rt_log_tee(rt_log *log, FILE *file);
+/* From now on every line begins with `prefix` ("rank 3 on node7: "; at most 127 bytes), and lines above the threshold
+ * are dropped from the stream: only rank 0 says what goes well. */
+void rt_log_rank(rt_log *log, const char *prefix, rt_log_level threshold);
 /* Called before and after a line is written, so that a live progress line can be cleared and redrawn. */
 void rt_log_set_hooks(rt_log *log, void (*before)(void *), void (*after)(void *), void *context);
 /* One line; the newline is added. Newlines within stay in an info and are escaped in an error or a warning. */

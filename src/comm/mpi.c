@@ -167,4 +167,9 @@ static const char *version(void) {
     return text;
 }
 
-const rt_mpi_plugin_table rt_mpi_plugin = {RT_MPI_ABI, init, bcast, attach, finish, version};
+const uint32_t rt_mpi_abi = RT_MPI_ABI;
+
+const rt_mpi_plugin_table *rt_mpi_plugin(void) {
+    static const rt_mpi_plugin_table table = {init, bcast, attach, finish, version};
+    return &table;
+}

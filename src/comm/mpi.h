@@ -1,4 +1,4 @@
-/* What rectrain-mpi.so exports as rt_mpi_plugin: gradients of CPU ranks over MPI. The host plane stays tcp.c's; MPI
+/* What rectrain-mpi.so exports: gradients of CPU ranks over MPI. The host plane stays tcp.c's; MPI
  * tells the ranks where to meet. Calls of MPI come from one thread. */
 #ifndef RT_COMM_MPI_H
 #define RT_COMM_MPI_H
@@ -7,7 +7,6 @@
 #define RT_MPI_ABI 1u
 
 typedef struct {
-    uint32_t abi; /* RT_MPI_ABI */
     /* MPI_Init. RT_ECONFIG, with the line to use instead, where MPI does not see the ranks that the launcher started.
      */
     rt_status (*init)(const rt_launch *launch);
@@ -20,6 +19,7 @@ typedef struct {
     const char *(*version)(void); /* of the library */
 } rt_mpi_plugin_table;
 
-extern const rt_mpi_plugin_table rt_mpi_plugin;
+extern const uint32_t rt_mpi_abi; /* RT_MPI_ABI */
+const rt_mpi_plugin_table *rt_mpi_plugin(void);
 
 #endif
