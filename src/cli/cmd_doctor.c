@@ -2,6 +2,7 @@
 #include "../base/cpu.h"
 #include "../base/file.h"
 #include "args.h"
+#include "setup.h"
 #include <dirent.h>
 #include <dlfcn.h>
 #include <dnnl.h>
@@ -138,12 +139,47 @@ static void plugin(report *r, const char *key, const char *file, const char *pro
     free(home);
 }
 
+/* Every GPU, by opening it: what a run would do. */
+static void gpus(report *r) {
+    char *path = NULL, key[32];
+    rt_backend *be = NULL;
+    int n = 0;
+    for (; n < 64; n++) {
+        rt_backend_options options = {.precision = RT_PRECISION_BF16, .device = n};
+        char *found = NULL;
+        rt_status rc = rt_setup_open_cuda(&options, &be, &found);
+        const bool bf16 = rc == RT_OK;
+        if (found && !path)
+            path = found;
+        else
+            free(found);
+        if (rc == RT_ECONFIG) {
+            options.precision = RT_PRECISION_FP32;
+            rc = rt_setup_open_cuda(&options, &be, NULL);
+        }
+        if (rc != RT_OK) break;
+        if (n == 0) say(r, "CUDA", "%s loads; run.device = auto takes the GPU", path ? path : "the plugin");
+        snprintf(key, sizeof key, "GPU %d", n);
+        say(r, key, "%s; %s", be->description,
+            bf16 ? "fp32, tf32, bf16; run.precision = auto takes bf16" : "fp32 alone; run.precision = auto takes it");
+        be->close(be);
+    }
+    if (n == 0) {
+        const char *text = rt_error_get()->text;
+        const bool named = !path || !strncmp(text, path, strlen(path)); /* it does not even load */
+        say(r, "CUDA", "%s%s%s; run.device = auto takes the CPU", named ? "" : path,
+            named ? "" : " loads, but: ", text);
+        if (access("/dev/nvidiactl", F_OK) == 0)
+            say(r, "NVIDIA driver", "/dev/nvidiactl is there");
+        else
+            say(r, "NVIDIA driver", "/dev/nvidiactl: %s", strerror(errno));
+    }
+    rt_error_clear();
+    free(path);
+}
+
 static void gpu(report *r, const char *program) {
-    plugin(r, "CUDA", "rectrain-cuda.so", program, "run.device = auto takes the CPU");
-    if (access("/dev/nvidiactl", F_OK) == 0)
-        say(r, "NVIDIA driver", "/dev/nvidiactl is there");
-    else
-        say(r, "NVIDIA driver", "/dev/nvidiactl: %s", strerror(errno));
+    gpus(r);
     plugin(r, "MPI", "rectrain-mpi.so", program, "several processes on one run are not available");
 }
 

@@ -104,37 +104,6 @@ rt_status rt_setup_base(rt_setup *s, const char *base, bool training) {
     return RT_OK;
 }
 
-rt_status rt_setup_backend(rt_setup *s) {
-    const rt_config *cfg = s->cfg;
-    if (cfg->run.device == RT_DEVICE_CUDA)
-        return rt_fail(RT_EUNAVAILABLE,
-                       "run.device = cuda: this build has no CUDA backend (rectrain-cuda.so); use run.device = cpu");
-    bool bf16 = rt_cpu_has_bf16();
-    const char *why = "as configured";
-    switch (cfg->run.precision) {
-    case RT_CFG_PRECISION_FP32:
-        s->precision = RT_PRECISION_FP32;
-        break;
-    case RT_CFG_PRECISION_TF32:
-        s->precision = RT_PRECISION_TF32;
-        break;
-    case RT_CFG_PRECISION_BF16:
-        s->precision = RT_PRECISION_BF16;
-        break;
-    default:
-        s->precision = bf16 ? RT_PRECISION_BF16 : RT_PRECISION_FP32;
-        why = bf16 ? "auto: the processor computes bf16" : "auto: the processor has no bf16 units";
-    }
-    rt_backend_options options = {.precision = s->precision, .threads = cfg->run.threads, .device = -1};
-    RT_TRY(rt_cpu_backend_open(&options, &s->be));
-    rt_info(s->cli->log, "%s, precision %s (%s)", s->be->description,
-            s->precision == RT_PRECISION_BF16   ? "bf16"
-            : s->precision == RT_PRECISION_TF32 ? "tf32"
-                                                : "fp32",
-            why);
-    return rt_comm_self(&s->comm);
-}
-
 static int round_up(int64_t n, int to) {
     return (int)((n + to - 1) / to * to);
 }

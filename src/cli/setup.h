@@ -39,8 +39,11 @@ void rt_setup_close(rt_setup *s);
 /* Opens `base` (a checkpoint, a Hugging Face folder, a name) or, for NULL, model.init = random; fills bert, labels,
  * vocabulary, tokenizer. `training`: the config's labels, pooling and dropouts win over the base's. */
 rt_status rt_setup_base(rt_setup *s, const char *base, bool training);
-/* run.device, run.precision, run.threads; logs what was chosen and why. */
+/* setup_backend.c: run.device, run.precision, run.threads; logs what was chosen and why. */
 rt_status rt_setup_backend(rt_setup *s);
+/* The CUDA backend through its plugin: RT_EUNAVAILABLE or RT_ECONFIG with a sentence. *plugin (may be NULL): the
+ * plugin's path or NULL; the caller frees it. */
+rt_status rt_setup_open_cuda(const rt_backend_options *options, rt_backend **out, char **plugin);
 /* Parameter table and memory; sizes from the data at hand (longest row of all sets, tokens of the largest step).
  * longest 0: evaluation alone, with data.max_length. */
 rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t largest_step_tokens, int micro_tokens);
