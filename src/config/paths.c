@@ -58,9 +58,27 @@ static int by_bytes(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* A pattern that goes up again behind a wildcard visits the same folders over and over: with six of them for years. */
+static rt_status check_pattern(const char *label, const char *pattern) {
+    enum { MOST = 4 };
+    int wild = 0;
+    for (const char *part = pattern; *part; part += strspn(part, "/")) {
+        size_t n = strcspn(part, "/");
+        bool up = n == 2 && part[0] == '.' && part[1] == '.';
+        wild += strcspn(part, "*?[") < n;
+        if (wild > MOST || (up && wild))
+            return rt_fail(RT_ECONFIG,
+                           "%s = %s: expected wildcards in at most %d parts of the path, and no \"..\" behind them",
+                           label, pattern, MOST);
+        part += n;
+    }
+    return RT_OK;
+}
+
 static rt_status expand_one(const char *label, const char *pattern, rt_config_list *out) {
     glob_t found = {0};
     rt_status rc = RT_OK;
+    RT_TRY(check_pattern(label, pattern));
     int code = glob(pattern, GLOB_NOSORT, NULL, &found);
     if (code == GLOB_NOMATCH) {
         rc = rt_fail(RT_ENOINPUT, "%s = %s: no file matches; look at the pattern, or at the folder it starts from",

@@ -210,6 +210,16 @@ static void globs_become_sorted_files(void **state) {
     assert_non_null(strstr(rt_error_get()->text, "none.ini:2: data.train = "));
     path = write_text("folders.ini", "[data]\ntrain = data/z*\n");
     assert_int_equal(rt_config_load(&(rt_config_request){.path = path}, NULL, &none), RT_ENOINPUT);
+    /* The first would look into every folder of the system as often as there are folders, five times over. */
+    const char *const endless[] = {"/*/../*/../*/../*/../*/../*.tsv", "/*/*/*/*/*.tsv", "z*/../*.tsv"};
+    for (int i = 0; i < 3; i++) {
+        rt_text text = {0};
+        rt_text_printf(&text, "[data]\ntrain = %s\n", endless[i]);
+        const char *endless_path = write_text("endless.ini", text.data);
+        assert_int_equal(rt_config_load(&(rt_config_request){.path = endless_path}, NULL, &none), RT_ECONFIG);
+        assert_non_null(strstr(rt_error_get()->text, "at most 4 parts of the path"));
+        rt_text_free(&text);
+    }
     /* A glob that is overridden need not match. */
     cfg = load_with(path, SETS("data.train=x.tsv"), NULL);
     assert_string_equal(cfg->data.train.items[0], "x.tsv");
