@@ -40,8 +40,8 @@ struct rt_comm {
     rt_status (*gather)(rt_comm *, const void *bytes, size_t size, void **all, size_t *sizes);
     rt_status (*bcast)(rt_comm *, void *bytes, size_t size); /* from rank 0 */
     rt_status (*barrier)(rt_comm *);
-    /* Tells the others why this rank ends, so that they end too and can say so. */
-    void (*abort)(rt_comm *, const char *why);
+    /* Tells the others why this rank ends: they end too, with the same status, and can say so. */
+    void (*abort)(rt_comm *, rt_status status, const char *why);
     /* After RT_OK everywhere: waits for all; else leaves at once. */
     void (*close)(rt_comm *, rt_status how);
 };

@@ -42,8 +42,8 @@ static rt_status bcast(rt_comm *c, void *bytes, size_t size) {
     return RT_OK;
 }
 
-static void abort_self(rt_comm *c, const char *why) {
-    (void)c, (void)why;
+static void abort_self(rt_comm *c, rt_status status, const char *why) {
+    (void)c, (void)status, (void)why;
 }
 
 static void close_self(rt_comm *c, rt_status how) {

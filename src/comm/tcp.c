@@ -176,8 +176,8 @@ static rt_status nothing(rt_comm *c) {
     return rt_watch_check(c->watch);
 }
 
-static void abort_tcp(rt_comm *c, const char *why) {
-    rt_watch_abort(c->watch, why);
+static void abort_tcp(rt_comm *c, rt_status status, const char *why) {
+    rt_watch_abort(c->watch, status, why);
 }
 
 static void close_tcp(rt_comm *c, rt_status how) {

@@ -40,8 +40,7 @@ struct rt_watch {
     rt_error error; /* status RT_OK: none */
     double failed_at;
     bool stop, goodbye, seen;
-    char abort_text[1000];
-    bool abort_wanted;
+    verdict ending; /* to be told to the others; status RT_OK: nothing */
     int wake[2];
     peer *peers; /* rank 0's thread alone */
 };
@@ -111,18 +110,22 @@ static void take_beat(rt_watch *w, int r, double now) {
     p->heard = now;
 }
 
+/* What a rank that ends says of itself is passed on with its own status. */
+static void pass_on(rt_watch *w, int r, int32_t status, const char *text) {
+    verdict v = {.status = status};
+    snprintf(v.text, sizeof v.text, "rank %d on %s ended: %.900s", r, w->o.hosts[r], text);
+    tell_all(w, &v);
+}
+
 static void take_abort(rt_watch *w, int r) {
-    char text[1000];
-    size_t size = 0;
-    verdict v = {.status = RT_EUNAVAILABLE};
-    if (rt_wire_read(w->o.fds[r], ABORT, text, sizeof text - 1, &size, soon(w)) != RT_OK) {
+    verdict said;
+    if (rt_wire_read_exactly(w->o.fds[r], ABORT, &said, sizeof said, soon(w)) != RT_OK || said.status == RT_OK) {
         rt_error_clear();
         return blame(w, r, "ended");
     }
-    text[size] = 0;
-    snprintf(v.text, sizeof v.text, "rank %d on %s ended: %.900s", r, w->o.hosts[r], text);
+    said.text[sizeof said.text - 1] = 0;
     w->peers[r].gone = true;
-    tell_all(w, &v);
+    pass_on(w, r, said.status, said.text);
 }
 
 /* One frame of one rank: its kind is looked at first. */
@@ -241,20 +244,15 @@ static void round_of_other(rt_watch *w) {
 /* --- the thread ------------------------------------------------------------------------------------------------- */
 
 static void send_abort(rt_watch *w) {
-    char text[1000];
     pthread_mutex_lock(&w->lock);
-    bool wanted = w->abort_wanted;
-    w->abort_wanted = false;
-    memcpy(text, w->abort_text, sizeof text);
+    verdict why = w->ending;
+    w->ending.status = RT_OK;
     pthread_mutex_unlock(&w->lock);
-    if (!wanted) return;
-    if (w->o.rank) {
-        if (rt_wire_send(w->o.fds[0], ABORT, text, strlen(text), soon(w)) != RT_OK) rt_error_clear();
-        return;
-    }
-    verdict v = {.status = RT_EUNAVAILABLE};
-    snprintf(v.text, sizeof v.text, "rank 0 on %s ended: %.900s", w->o.hosts[0], text);
-    tell_all(w, &v);
+    if (why.status == RT_OK) return;
+    if (w->o.rank == 0)
+        pass_on(w, 0, why.status, why.text);
+    else if (rt_wire_send(w->o.fds[0], ABORT, &why, sizeof why, soon(w)) != RT_OK)
+        rt_error_clear();
 }
 
 static void *run(void *context) {
@@ -342,11 +340,11 @@ rt_status rt_watch_check(rt_watch *w) {
     return rc;
 }
 
-void rt_watch_abort(rt_watch *w, const char *why) {
+void rt_watch_abort(rt_watch *w, rt_status status, const char *why) {
     if (!w) return;
     pthread_mutex_lock(&w->lock);
-    snprintf(w->abort_text, sizeof w->abort_text, "%s", why);
-    w->abort_wanted = true;
+    w->ending.status = (int32_t)status;
+    snprintf(w->ending.text, sizeof w->ending.text, "%s", why);
     pthread_mutex_unlock(&w->lock);
     wake(w);
 }

@@ -22,7 +22,7 @@ void rt_watch_waiting(rt_watch *watch, bool waiting);
 /* The status and message of who ended the run; RT_OK while all live. */
 rt_status rt_watch_check(rt_watch *watch);
 /* Tells the others that this rank ends, and why. */
-void rt_watch_abort(rt_watch *watch, const char *why);
+void rt_watch_abort(rt_watch *watch, rt_status status, const char *why);
 /* goodbye: the end is an orderly one. Joins the thread. */
 void rt_watch_close(rt_watch *watch, bool goodbye);
 
