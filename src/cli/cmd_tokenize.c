@@ -144,7 +144,7 @@ static rt_status all_lines(tokenizing *t, FILE *in) {
     unsigned long long line = 1;
     char *chunk = malloc(chunk_size);
     rt_status rc = chunk ? RT_OK : rt_fail(RT_ENOMEM, "tokenize: out of memory");
-    while (rc == RT_OK) {
+    while (rc == RT_OK && !feof(in)) { /* asked again, a terminal would want a second Ctrl-D */
         size_t n = fread(chunk, 1, chunk_size, in);
         if (n == 0) break;
         for (size_t at = 0; at < n && rc == RT_OK;) {

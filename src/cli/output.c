@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static rt_status failed(void) {
@@ -50,7 +51,10 @@ void rt_cli_awaits_lines(const rt_cli *cli, const char *what) {
 /* Asked of the pipe itself, for a library may have written in between and errno is long gone. */
 bool rt_cli_reader_left(void) {
     struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    return ferror(stdout) && poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+    struct stat st; /* a terminal that was closed looks the same, but nobody left it on purpose */
+    if (!ferror(stdout) || fstat(STDOUT_FILENO, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return false;
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
 }
 
 rt_status rt_cli_printf(const char *format, ...) {
