@@ -182,12 +182,12 @@ static void warn_unknown_variable(const char *name, rt_log *log) {
         pointers[m] = names[m];
         m++;
     }
-    const char *near = strlen(name) < 80 ? rt_did_you_mean(name, pointers, m) : NULL;
     rt_text hint = {0};
-    if (near)
-        rt_text_printf(&hint, "; did you mean %s?", near);
-    else /* RECTRAIN_LEARNING_RATE */
-        rt_option_hint_known(NULL, name + 9, NULL, true, &hint);
+    /* RECTRAIN_LEARNING_RATE; else the prefix that all have makes unlike names look near. */
+    if (!rt_option_hint_known(NULL, name + 9, NULL, true, &hint)) {
+        const char *near = strlen(name) < 80 ? rt_did_you_mean(name, pointers, m) : NULL;
+        if (near) rt_text_printf(&hint, "; did you mean %s?", near);
+    }
     rt_warn(log, "%.100s is set and is no option of rectrain; it changes nothing%s", name, hint.data ? hint.data : "");
     rt_text_free(&hint);
 }
