@@ -133,7 +133,7 @@ load common
     [ "$output" = "eval" ]
 }
 
-@test "a full disk and a closed pipe on stdout are errors: 74" {
+@test "a full disk and a closed stdout are errors: 74; a reader that left ends it as SIGPIPE does" {
     [ -e /dev/full ] || skip "no /dev/full"
     run bash -c "'$PROGRAM' config > /dev/full"
     [ "$status" -eq 74 ]
@@ -142,9 +142,9 @@ load common
     [ "$status" -eq 74 ]
     run bash -c "set -o pipefail; '$PROGRAM' help man 2>err | true"
     # the reader may leave before or after the page fits into the pipe
-    [ "$status" -eq 74 ] || [ "$status" -eq 0 ]
+    [ "$status" -eq 141 ] || [ "$status" -eq 0 ]
     run bash -c "'$PROGRAM' config >&-"
-    [ "$status" -eq 0 ] || [ "$status" -eq 74 ]
+    [ "$status" -eq 74 ]
 }
 
 @test "no colour without a terminal; errors begin with error:" {
@@ -153,18 +153,4 @@ load common
     has "$stderr" "error: "
     TERM=xterm expect 2 evall
     lacks "$stderr" $'\x1b'
-}
-
-@test "on a terminal errors are coloured, unless NO_COLOR, TERM=dumb or --no-color" {
-    command -v script > /dev/null 2>&1 || skip "no script(1)"
-    run env TERM=xterm script -qec "'$PROGRAM' config --set a.b=1" /dev/null
-    has "$output" $'\x1b['
-    run env TERM=xterm NO_COLOR=1 script -qec "'$PROGRAM' config --set a.b=1" /dev/null
-    lacks "$output" $'\x1b['
-    run env TERM=xterm NO_COLOR= script -qec "'$PROGRAM' config --set a.b=1" /dev/null
-    has "$output" $'\x1b['
-    run env TERM=dumb script -qec "'$PROGRAM' config --set a.b=1" /dev/null
-    lacks "$output" $'\x1b['
-    run env TERM=xterm script -qec "'$PROGRAM' config --set a.b=1 --no-color" /dev/null
-    lacks "$output" $'\x1b['
 }

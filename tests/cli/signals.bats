@@ -19,6 +19,7 @@ setup() {
 
 # begin ARGS...: starts the program behind our back
 begin() {
+    rm -f run.out run.err # what the run before said must not be taken for this one's words
     "$PROGRAM" --config tiny.ini --verbose "$@" > run.out 2> run.err 3>&- &
     pid=$!
 }
