@@ -16,6 +16,7 @@ typedef struct {
 
 static rt_status set_new(rt_hash_set *set, uint64_t rows, size_t most_slots) {
     set->parts = 1;
+    set->rows = rows;
     set->slots = 64;
     while (set->slots < 2 * rows && set->slots < most_slots) set->slots *= 2;
     set->holds_all = set->slots >= 2 * rows;
@@ -102,7 +103,9 @@ static rt_status shared(const rt_dataset *a, const rt_dataset *b, rt_section_kin
     for (set.part = 0; rc == RT_OK && set.part < set.parts; set.part++) {
         rc = set_fill(&set, b_in_set ? b : a, kind, &full);
         if (rc == RT_OK && full) {
-            if (set.parts > a->header.rows) rc = rt_fail(RT_EDATA, "%s: hashes that do not tell values apart", b->name);
+            /* Hashes share themselves out evenly, unless somebody made them not to. */
+            if (set.parts > 16 * (set.rows / set.slots + 1))
+                rc = rt_fail(RT_EDATA, "%s: hashes that do not tell values apart", b->name);
             set.parts *= 2;
             set.part = UINT64_MAX; /* from the first */
             *rows = *values = 0;

@@ -11,8 +11,8 @@ enum { PAIRS = 40000, SMALLEST = 1 << 15 };
 static rt_dataset *many(const char *name, unsigned first) {
     rt_text rows = {0};
     rt_text_puts(&rows, "a\tb\ty\tu\ti\n");
-    for (unsigned pass = 0; pass < 2; pass++)
-        for (unsigned i = first; i < first + PAIRS; i++)
+    for (unsigned i = first; i < first + PAIRS; i++)
+        for (unsigned pass = 0; pass < 2; pass++)
             rt_text_printf(&rows, "%u\t%u\t%u\tu%u\ti%u\n", i % 1000, i / 1000, (i + pass * (i % 7 == 0)) % 2, i / 2,
                            i % 100);
     const char *files[] = {write_text(name, rows.data)};
