@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE_LIMIT (64u << 20)
+#define LINE_LIMIT (8u << 20) /* as of a row */
 #define VOCAB_LIMIT (256u << 20)
 
 typedef struct {
@@ -96,24 +96,45 @@ static rt_status make_room(tokenizing *t, size_t size) {
     return RT_OK;
 }
 
-static void put_json(tokenizing *t, int n, int split) {
+/* What is ready goes out before a long line's next token comes in. */
+static rt_status drain(tokenizing *t) {
+    if (t->out.size < (1u << 16)) return rt_text_status(&t->out);
+    RT_TRY(rt_text_status(&t->out));
+    rt_status rc = rt_cli_write(t->out.data, t->out.size);
+    rt_text_clear(&t->out);
+    return rc;
+}
+
+static rt_status put_json(tokenizing *t, int n, int split) {
     rt_text_puts(&t->out, "{\"ids\": [");
-    for (int i = 0; i < n; i++) rt_text_printf(&t->out, i ? ", %d" : "%d", t->ids[i]);
+    for (int i = 0; i < n; i++) {
+        rt_text_printf(&t->out, i ? ", %d" : "%d", t->ids[i]);
+        RT_TRY(drain(t));
+    }
     rt_text_puts(&t->out, "], \"types\": [");
-    for (int i = 0; i < n; i++) rt_text_puts(&t->out, i ? (i >= split ? ", 1" : ", 0") : (split <= 0 ? "1" : "0"));
+    for (int i = 0; i < n; i++) {
+        rt_text_puts(&t->out, i ? (i >= split ? ", 1" : ", 0") : (split <= 0 ? "1" : "0"));
+        RT_TRY(drain(t));
+    }
     rt_text_puts(&t->out, "], \"tokens\": [");
     for (int i = 0; i < n; i++) {
         size_t size = 0;
         const char *token = rt_tokenizer_token(t->tok, t->ids[i], &size);
         if (i) rt_text_puts(&t->out, ", ");
         rt_text_json_string(&t->out, token ? token : "", token ? size : 0);
+        RT_TRY(drain(t));
     }
     rt_text_puts(&t->out, "]}\n");
+    return drain(t);
 }
 
-static void put_ids(tokenizing *t, int n) {
-    for (int i = 0; i < n; i++) rt_text_printf(&t->out, i ? " %d" : "%d", t->ids[i]);
+static rt_status put_ids(tokenizing *t, int n) {
+    for (int i = 0; i < n; i++) {
+        rt_text_printf(&t->out, i ? " %d" : "%d", t->ids[i]);
+        RT_TRY(drain(t));
+    }
     rt_text_puts(&t->out, "\n");
+    return drain(t);
 }
 
 static rt_status one_line(tokenizing *t, const char *line, size_t size) {
@@ -125,15 +146,7 @@ static rt_status one_line(tokenizing *t, const char *line, size_t size) {
     RT_TRY(make_room(t, size));
     if (!encode.max_length) encode.max_length = (int)(size + 16);
     RT_TRY(rt_encode(t->tok, t->scratch, &encode, line, a_size, b, b_size, t->ids, &n, &split, &stats));
-    if (t->json)
-        put_json(t, n, split);
-    else
-        put_ids(t, n);
-    if (t->out.size < (1u << 16)) return rt_text_status(&t->out);
-    RT_TRY(rt_text_status(&t->out));
-    rt_status rc = rt_cli_write(t->out.data, t->out.size);
-    rt_text_clear(&t->out);
-    return rc;
+    return t->json ? put_json(t, n, split) : put_ids(t, n);
 }
 
 /* --- all lines: a buffer that grows only for a line longer than it ------------------------------------------------ */
@@ -151,7 +164,8 @@ static rt_status all_lines(tokenizing *t, FILE *in) {
             char *end = memchr(chunk + at, '\n', n - at);
             size_t part = end ? (size_t)(end - chunk) - at : n - at;
             if (rest.size + part > LINE_LIMIT) {
-                rc = rt_fail(RT_EDATA, "stdin:%llu: a line of more than %u bytes", line, LINE_LIMIT);
+                rc = rt_fail(RT_EDATA, "stdin:%llu: a line of more than %u bytes; at most so many are accepted", line,
+                             LINE_LIMIT);
             } else if (!end) {
                 rt_text_append(&rest, chunk + at, part);
                 rc = rt_text_status(&rest);

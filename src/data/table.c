@@ -182,7 +182,7 @@ static rt_status quoted_extent(rt_table *t, rt_extent *e) {
             }
         }
         if (e->broken || (!t->end && held > RT_ROW_LIMIT)) {
-            const char *what = in_quotes ? "a quote that is not closed within 16 MiB" : "over 16 MiB";
+            const char *what = in_quotes ? "a quote that is not closed within 8 MiB" : "over 8 MiB";
             first_line_extent(t, e, e->broken ? e->broken : what, e->broken ? e->broken_at : opened);
             return RT_OK;
         }
@@ -211,7 +211,7 @@ static rt_status plain_extent(rt_table *t, rt_extent *e) {
             return RT_OK;
         }
         if (held > RT_ROW_LIMIT) {
-            first_line_extent(t, e, "over 16 MiB", 0);
+            first_line_extent(t, e, "over 8 MiB", 0);
             return RT_OK;
         }
         at = held;
@@ -222,7 +222,7 @@ static rt_status plain_extent(rt_table *t, rt_extent *e) {
 rt_status rt_table_row_extent(rt_table *t, rt_quoting quoting, rt_extent *e) {
     *e = (rt_extent){0};
     RT_TRY(quoting == RT_QUOTING_CSV ? quoted_extent(t, e) : plain_extent(t, e));
-    if (!e->broken && e->size > RT_ROW_LIMIT) e->broken = "over 16 MiB";
+    if (!e->broken && e->size > RT_ROW_LIMIT) e->broken = "over 8 MiB";
     /* One carriage return before the line's end belongs to it. */
     if (e->size > 0 && t->buffer[t->start + e->size - 1] == '\r') e->size--;
     return RT_OK;

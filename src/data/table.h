@@ -40,7 +40,7 @@ uint64_t rt_table_suspicious(const rt_table *table);
 uint64_t rt_table_position(const rt_table *table);
 uint64_t rt_table_file_size(const rt_table *table);
 /* The next row: *fields has rt_table_columns() entries; *line is the line it starts on (from 1). At the end *fields is
- * NULL. RT_EDATA for a bad row (wrong number of fields, broken quoting, malformed JSON, NUL byte, over 16 MiB), with
+ * NULL. RT_EDATA for a bad row (wrong number of fields, broken quoting, malformed JSON, NUL byte, over 8 MiB), with
  * file, line, what was found and what is accepted; reading may go on with the next row after RT_EDATA (on_bad_row =
  * skip), but not after RT_EIO, which a damaged archive gives too. An empty line is skipped where the table has two
  * columns or more. */

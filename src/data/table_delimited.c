@@ -54,7 +54,7 @@ static rt_field next_field(rt_cut *c, bool look, bool *quoted, bool *escaped) {
 static rt_status broken_row(const rt_table *t, uint64_t line, const rt_extent *e) {
     const char *hint = "";
     if (e->size > RT_ROW_LIMIT && e->broken[0] == 'o')
-        hint = "; a row of at most 16 MiB is accepted: is this a table of text?";
+        hint = "; a row of at most 8 MiB is accepted: is this a table of text?";
     else if (t->quoting == RT_QUOTING_CSV)
         hint = t->guessed
                    ? "; the first rows are quoted as in CSV: a field that begins with \" ends with \" and doubles "

@@ -6,7 +6,7 @@
 #include "table.h"
 #include <jansson.h>
 
-#define RT_ROW_LIMIT ((size_t)16 << 20)
+#define RT_ROW_LIMIT ((size_t)8 << 20)
 #define RT_LINE_LIMIT ((uint64_t)256 << 20) /* what is skipped of a bad row's line before the file is given up */
 #define RT_BLANK_LIMIT (1 << 20)         /* empty lines between two rows: a packed file of a kilobyte has a billion */
 #define RT_ROW_MEMORY ((size_t)24 << 20) /* of a JSON row's values: see rt_json_memory */

@@ -53,7 +53,7 @@ static rt_status parse_row(rt_table *t, uint64_t line, const rt_extent *e, const
     json_decref(t->root);
     t->root = NULL;
     if (e->broken)
-        return rt_fail(RT_EDATA, "%s:%llu: %s; one object a line is expected, of at most 16 MiB", rt_table_path(t),
+        return rt_fail(RT_EDATA, "%s:%llu: %s; one object a line is expected, of at most 8 MiB", rt_table_path(t),
                        (unsigned long long)line, e->broken);
     size_t memory = rt_json_memory(*row, e->size);
     if (memory > RT_ROW_MEMORY)

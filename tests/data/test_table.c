@@ -262,7 +262,7 @@ static char *big; /* 40 MiB */
 
 static void long_rows_are_bad_rows(void **state) {
     (void)state;
-    const size_t limit = (size_t)16 << 20;
+    const size_t limit = (size_t)8 << 20;
     big = malloc(40 << 20);
     assert_non_null(big);
     rt_table *t;
@@ -286,9 +286,9 @@ static void long_rows_are_bad_rows(void **state) {
         assert_int_equal(rt_table_next(t, &f, &line), RT_OK);
         assert_int_equal(f[0].size, limit);
         assert_int_equal(rt_table_next(t, &f, &line), RT_EDATA);
-        assert_non_null(strstr(rt_error_get()->text, "long.tsv:3: over 16 MiB"));
+        assert_non_null(strstr(rt_error_get()->text, "long.tsv:3: over 8 MiB"));
         assert_int_equal(rt_table_next(t, &f, &line), RT_EDATA);
-        assert_non_null(strstr(rt_error_get()->text, "long.tsv:4: over 16 MiB"));
+        assert_non_null(strstr(rt_error_get()->text, "long.tsv:4: over 8 MiB"));
         assert_int_equal(rt_table_next(t, &f, &line), RT_OK);
         assert_int_equal(line, 5);
         assert_int_equal(f[0].size, 4);
