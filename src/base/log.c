@@ -58,22 +58,12 @@ void rt_log_set_hooks(rt_log *log, void (*before)(void *), void (*after)(void *)
     pthread_mutex_unlock(&log->lock);
 }
 
-/* Newlines within an info are ours (a report, a list) and stay; everything else that a terminal acts on is escaped.
- * Errors and warnings are one line each: theirs come from a name or a value, and would pass for lines of the log. */
-static void rt_log_escape(rt_text *line, rt_log_level level, const char *message) {
+/* One line, whatever it holds: a newline within comes from a name or a value, and what follows it would pass for a line
+ * of the log. */
+static void rt_log_escape(rt_text *line, const char *message) {
     size_t n = strlen(message);
     while (n > 0 && message[n - 1] == '\n') n--;
-    if (level <= RT_LOG_WARN) {
-        rt_text_escaped(line, message, n, (size_t)-1);
-        return;
-    }
-    for (size_t at = 0; at < n;) {
-        const char *newline = memchr(message + at, '\n', n - at);
-        size_t end = newline ? (size_t)(newline - message) : n;
-        rt_text_escaped(line, message + at, end - at, (size_t)-1);
-        if (newline) rt_text_append(line, "\n", 1);
-        at = newline ? end + 1 : n;
-    }
+    rt_text_escaped(line, message, n, (size_t)-1);
 }
 
 void rt_log_write(rt_log *log, rt_log_level level, const char *format, ...) {
@@ -90,7 +80,7 @@ void rt_log_write(rt_log *log, rt_log_level level, const char *format, ...) {
     if (raw) vsnprintf(raw, (size_t)n + 1, format, args);
     va_end(args);
     if (!raw) return;
-    rt_log_escape(&message, level, raw);
+    rt_log_escape(&message, raw);
     free(raw);
 
     pthread_mutex_lock(&log->lock);

@@ -24,7 +24,7 @@ void rt_log_tee(rt_log *log, FILE *file);
 void rt_log_rank(rt_log *log, const char *prefix, rt_log_level threshold);
 /* Called before and after a line is written, so that a live progress line can be cleared and redrawn. */
 void rt_log_set_hooks(rt_log *log, void (*before)(void *), void (*after)(void *), void *context);
-/* One line; the newline is added. Newlines within stay in an info and are escaped in an error or a warning. */
+/* One line; the newline is added, and those within are escaped. */
 void rt_log_write(rt_log *log, rt_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 #define rt_error_log(log, ...) rt_log_write(log, RT_LOG_ERROR, __VA_ARGS__)
 #define rt_warn(log, ...) rt_log_write(log, RT_LOG_WARN, __VA_ARGS__)

@@ -131,8 +131,8 @@ static void log_lines(void **state) {
     rt_log_tee(NULL, NULL);
     fclose(stream);
     fclose(tee);
-    assert_string_equal(out, "|plain 1\nsecond line\n||warning: from a file: \\x1b[2J\\x07\\xff\n||error: bad\n|");
-    assert_non_null(strstr(file, " plain 1\nsecond line\n"));
+    assert_string_equal(out, "|plain 1\\nsecond line\n||warning: from a file: \\x1b[2J\\x07\\xff\n||error: bad\n|");
+    assert_non_null(strstr(file, " plain 1\\nsecond line\n"));
     assert_non_null(strstr(file, " only in the file\n"));
     assert_null(strstr(file, "bad"));
     free(out);
