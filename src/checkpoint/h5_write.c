@@ -161,6 +161,11 @@ static rt_status describe(const writer *w, rt_h5_image *image) {
     H5E_auto2_t old = NULL;
     void *old_context = NULL;
     int failed;
+    /* Without memory for its own beginning libhdf5 ends in SIGSEGV: it looks for its error stack, which it could not
+     * make. What it takes for a file of metadata is less than this. */
+    void *room = malloc((size_t)8 << 20);
+    free(room);
+    if (!room) return rt_fail(RT_ENOMEM, "%s: no memory to write it", w->path);
     pthread_mutex_lock(&hdf5_lock);
     failed = H5open() < 0;
     H5Eget_auto2(H5E_DEFAULT, &old, &old_context);

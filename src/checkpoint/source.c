@@ -24,6 +24,7 @@ struct rt_source {
 static rt_status not_there(const char *said, const char *base) {
     const char *name = rt_path_basename(base);
     size_t n = strlen(base);
+    if (n > 200) return rt_fail(RT_ENOINPUT, "%s %s: no such file or folder", said, base); /* nor a name of the hub */
     if (n > 3 && strcmp(base + n - 3, ".h5") == 0) {
         if (strstr(base, "build/quickstart/"))
             return rt_fail(RT_ENOINPUT, "%s %s: no such file. Make it: make quickstart", said, base);

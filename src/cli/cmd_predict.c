@@ -80,11 +80,12 @@ static rt_status open_ranks(rt_predict *p) {
     p->groups = calloc(WINDOW_ROWS, sizeof *p->groups);
     if (!p->groups) return rt_fail(RT_ENOMEM, "out of memory to rank");
     if (!folder || !*folder) folder = "/tmp";
-    const char *slash = p->to_stdout ? NULL : strrchr(p->setup->cli->output, '/');
+    bool beside = !p->to_stdout && !p->file.direct; /* /dev is no place for files */
+    const char *slash = beside ? strrchr(p->setup->cli->output, '/') : NULL;
     size_t length = slash ? (size_t)(slash - p->setup->cli->output) : 0;
-    p->folder = p->to_stdout ? rt_strdup(folder)
-                : !slash     ? rt_strdup(".")
-                             : rt_strndup(p->setup->cli->output, length ? length : 1);
+    p->folder = !beside  ? rt_strdup(folder)
+                : !slash ? rt_strdup(".")
+                         : rt_strndup(p->setup->cli->output, length ? length : 1);
     if (!p->folder) return rt_fail(RT_ENOMEM, "out of memory to rank");
     return rt_ranks_new(p->folder, &p->ranks);
 }
