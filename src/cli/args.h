@@ -52,6 +52,9 @@ rt_status rt_args_parse(int argc, char **argv, rt_cli *cli, const rt_command_row
 /* Each appends to out. */
 void rt_help_short(rt_text *out);
 void rt_help_program(rt_text *out);
+/* `text` of the three here, for a window of `columns`: paragraphs are filled, a flag's help stays in its column, and
+ * examples stay whole, for they are there to be copied. */
+void rt_help_fold(const char *text, int columns, rt_text *out);
 void rt_help_command(const rt_command_row *command, rt_text *out);
 /* help_man.c: a man page in roff, of a command, or for NULL of the program with the options of the configuration. */
 void rt_help_man(const rt_command_row *command, rt_text *out);

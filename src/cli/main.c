@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -55,6 +56,24 @@ static void default_models(const char *program) {
     if (access(path, R_OK) == 0) setenv("RECTRAIN_MODELS", path, 0);
 }
 
+/* Of the window that `fd` is; COLUMNS says otherwise. 0: no window. */
+static int columns_of(int fd) {
+    struct winsize size;
+    const char *text = getenv("COLUMNS");
+    long long columns;
+    if (isatty(fd) != 1) return 0;
+    if (text && rt_parse_i64(text, &columns) && columns > 0 && columns < 10000) return (int)columns;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+static void fold(rt_text *text, int columns) {
+    rt_text folded = {0};
+    if (columns <= 0 || !text->data) return;
+    rt_help_fold(text->data, columns, &folded);
+    rt_text_free(text);
+    *text = folded;
+}
+
 static rt_status show(rt_text *text) {
     rt_status rc = rt_text_status(text);
     if (rc == RT_OK) rc = rt_cli_write(text->data, text->size);
@@ -73,6 +92,7 @@ static rt_status show_help(rt_todo todo, const rt_command_row *command) {
         rt_help_command(command, &text);
     else
         rt_help_program(&text);
+    if (todo == RT_DO_HELP) fold(&text, columns_of(STDOUT_FILENO));
     rt_status rc = show(&text);
     rt_text_free(&text);
     return rc;
@@ -129,6 +149,7 @@ int main(int argc, char **argv) {
     if (rc == RT_OK && todo == RT_DO_SHORT_HELP) {
         rt_text text = {0};
         rt_help_short(&text);
+        fold(&text, columns_of(STDERR_FILENO));
         if (text.data) fputs(text.data, stderr);
         rt_text_free(&text);
         rc = RT_EUSAGE;

@@ -92,6 +92,27 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
     raw_has "$ESC[31merror:"
 }
 
+@test "help fills the window, loses no word, and leaves examples whole; a pipe gets it as it is" {
+    for words in --help "" "train --help" "eval --help" "predict --help" "join --help" "tokenize --help" "help data"; do
+        status=0
+        # shellcheck disable=SC2086 # words
+        run --separate-stderr "$PROGRAM" $words
+        # without arguments the short help goes to stderr, with 2
+        # shellcheck disable=SC2086
+        terminal "$status" --size 64x20 -- "$PROGRAM" $words
+        diff <(printf '%s\n' "$output$stderr" | tr -s ' \n' '\n\n') <(tr -s ' \n' '\n\n' < raw)
+        awk '/^Example/ { example = 1 } /^$/ { example = 0 }
+             length($0) > 64 && !example { print "too long: " $0; bad = 1 } END { exit bad }' raw
+        raw_lacks ' $'
+    done
+    COLUMNS=50 terminal 0 --size 100x20 -- "$PROGRAM" verify --help
+    [ "$(wc -L < raw)" -le 50 ]
+    COLUMNS=nonsense terminal 0 --size 70x20 -- "$PROGRAM" verify --help
+    [ "$(wc -L < raw)" -gt 50 ]
+    terminal 0 --size 0x0 -- "$PROGRAM" verify --help
+    "$PROGRAM" verify --help | cmp - raw
+}
+
 @test "progress redraws one line in place, and reports stand alone" {
     terminal 0 -- "$PROGRAM" --config tiny.ini --set run.name=live
     tidy
