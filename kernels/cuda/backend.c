@@ -232,7 +232,7 @@ static void close_cuda(rt_backend *backend) {
 static rt_status open_streams(rt_cuda_context *cuda) {
     cudaStream_t stream;
     RT_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    cuda->launch.stream = stream;
+    cuda->launch.stream = cuda->api.stream = stream;
     RT_CUDA(cudaStreamCreateWithFlags(&cuda->copies, cudaStreamNonBlocking));
     for (int i = 0; i < RT_UPLOAD_SLOTS; i++) {
         RT_CUDA(cudaEventCreateWithFlags(&cuda->uploaded[i], cudaEventDisableTiming));
@@ -299,6 +299,7 @@ rt_status rt_cuda_backend_open(const rt_backend_options *options, rt_backend **o
     RT_GO(rt_cuda_check(cudaGetDeviceProperties(&f.gpu, cuda->device), "asking for the GPU's properties"));
     RT_GO(check_gpu(cuda, &f.gpu, options->precision));
     RT_GO(rt_cuda_check(cudaSetDevice(cuda->device), "taking the GPU"));
+    cuda->api.device = cuda->device;
     cuda->user = pthread_self();
     cuda->gemm_bytes = rt_cuda_gemm_workspace(cuda->architecture);
     RT_GO(open_streams(cuda));

@@ -75,11 +75,13 @@ size_t rt_cuda_linear_bytes(const rt_cuda_context *cuda, const rt_dims *dims);
 rt_status rt_cuda_attention_forward(rt_backend *backend, const rt_attention_forward_args *a);
 rt_status rt_cuda_attention_backward(rt_backend *backend, const rt_attention_backward_args *a);
 
-/* backend.c: the two names that rectrain-cuda.so exports. RT_EUNAVAILABLE without a device, with an old driver or an
+/* What rectrain-cuda.so exports, by backend.c and memory.c. RT_EUNAVAILABLE without a device, with an old driver or an
  * old GPU; RT_ECONFIG for a precision that the GPU does not compute. options->device: CUDA's ordinal; below 0: the
  * first. */
 #define RT_CUDA_EXPORT __attribute__((visibility("default")))
 RT_CUDA_EXPORT rt_status rt_cuda_backend_open(const rt_backend_options *options, rt_backend **out);
 RT_CUDA_EXPORT extern const uint32_t rt_cuda_abi; /* RT_KERNELS_ABI of the plugin's build */
+/* Bytes that alloc could give now, and all of the GPU's. */
+RT_CUDA_EXPORT rt_status rt_cuda_memory(rt_backend *backend, size_t *left, size_t *total);
 
 #endif

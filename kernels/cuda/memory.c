@@ -1,6 +1,7 @@
 /* The device's memory, copies, uploads on a stream of their own, marks; what an error of CUDA's means. */
 #include "cuda.h"
 #include <string.h>
+#include <time.h>
 
 /* --- errors ------------------------------------------------------------------------------------------------------- */
 
@@ -76,6 +77,23 @@ rt_status rt_cuda_enter(rt_cuda_context *cuda) {
     return RT_OK;
 }
 
+/* --- waiting ------------------------------------------------------------------------------------------------------ */
+
+/* Until a stream (or, if `event` is not NULL, that event) is done. With while_waiting it is asked for again and again:
+ * in a tight loop at first, for most waits are short, then with pauses. */
+static rt_status wait_for(rt_cuda_context *cuda, cudaStream_t stream, cudaEvent_t event, const char *what) {
+    const struct timespec pause = {.tv_nsec = 20000};
+    if (!cuda->api.while_waiting)
+        return rt_cuda_check(event ? cudaEventSynchronize(event) : cudaStreamSynchronize(stream), what);
+    for (int n = 0;; n++) {
+        const cudaError_t error = event ? cudaEventQuery(event) : cudaStreamQuery(stream);
+        if (error != cudaErrorNotReady) return rt_cuda_check(error, what);
+        cudaGetLastError(); /* "not ready" is kept as an error too */
+        RT_TRY(cuda->api.while_waiting(cuda->api.waiting_context));
+        if (n > 200) nanosleep(&pause, NULL);
+    }
+}
+
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 
 static const double MIB = 1048576.0;
@@ -89,6 +107,12 @@ static rt_status out_of_memory(const rt_cuda_context *cuda, size_t bytes, const 
                    "(train.micro_batch_tokens, eval.batch_tokens) need less and train the same; train.recompute = yes "
                    "keeps fewer activations; nvidia-smi lists who else uses this GPU",
                    what, (double)bytes / MIB, (double)left / MIB, (double)total / MIB);
+}
+
+rt_status rt_cuda_memory(rt_backend *backend, size_t *left, size_t *total) {
+    RT_TRY(rt_cuda_enter(rt_cuda_of(backend)));
+    RT_CUDA(cudaMemGetInfo(left, total));
+    return RT_OK;
 }
 
 rt_status rt_cuda_alloc(rt_backend *backend, size_t bytes, const char *what, void **out) {
@@ -152,9 +176,8 @@ void rt_cuda_release_host(rt_backend *backend, void *pointer, size_t bytes) {
 rt_status rt_cuda_synchronize(rt_backend *backend) {
     rt_cuda_context *cuda = rt_cuda_of(backend);
     RT_TRY(rt_cuda_enter(cuda));
-    RT_CUDA(cudaStreamSynchronize(cuda->copies));
-    RT_CUDA(cudaStreamSynchronize(cuda->launch.stream));
-    return RT_OK;
+    RT_TRY(wait_for(cuda, cuda->copies, NULL, "waiting for the GPU's copies"));
+    return wait_for(cuda, cuda->launch.stream, NULL, "waiting for the GPU");
 }
 
 /* --- copies ------------------------------------------------------------------------------------------------------- */
@@ -164,9 +187,11 @@ static rt_status copy(rt_backend *backend, void *to, const void *from, size_t by
     rt_cuda_context *cuda = rt_cuda_of(backend);
     if (bytes == 0) return RT_OK;
     RT_TRY(rt_cuda_enter(cuda));
+    /* A copy to pageable memory waits inside the call: what is before it is waited for here. */
+    if (waits && kind == cudaMemcpyDeviceToHost && cuda->api.while_waiting)
+        RT_TRY(wait_for(cuda, cuda->launch.stream, NULL, "waiting for the GPU"));
     RT_CUDA(cudaMemcpyAsync(to, from, bytes, kind, cuda->launch.stream));
-    if (waits) RT_CUDA(cudaStreamSynchronize(cuda->launch.stream));
-    return RT_OK;
+    return waits ? wait_for(cuda, cuda->launch.stream, NULL, "waiting for a copy") : RT_OK;
 }
 
 rt_status rt_cuda_upload(rt_backend *backend, void *to, const void *from_host, size_t bytes) {
@@ -200,8 +225,8 @@ static rt_status enter_slot(rt_cuda_context *cuda, const char *what, int slot) {
 rt_status rt_cuda_upload_wait(rt_backend *backend, int slot) {
     rt_cuda_context *cuda = rt_cuda_of(backend);
     RT_TRY(enter_slot(cuda, "upload_wait", slot));
-    if (cuda->was_uploaded >> slot & 1) RT_CUDA(cudaEventSynchronize(cuda->uploaded[slot]));
-    return RT_OK;
+    if (!(cuda->was_uploaded >> slot & 1)) return RT_OK;
+    return wait_for(cuda, NULL, cuda->uploaded[slot], "waiting for an upload");
 }
 
 rt_status rt_cuda_upload_start(rt_backend *backend, int slot, void *to, const void *from_host, size_t bytes) {
@@ -252,6 +277,6 @@ rt_status rt_cuda_mark(rt_backend *backend, int mark) {
 rt_status rt_cuda_wait(rt_backend *backend, int mark) {
     rt_cuda_context *cuda = rt_cuda_of(backend);
     RT_TRY(enter_mark(cuda, "wait", mark));
-    if (cuda->was_marked >> mark & 1) RT_CUDA(cudaEventSynchronize(cuda->marks[mark]));
-    return RT_OK;
+    if (!(cuda->was_marked >> mark & 1)) return RT_OK;
+    return wait_for(cuda, NULL, cuda->marks[mark], "waiting for a step on the GPU");
 }

@@ -260,6 +260,41 @@ static void marks_wait_for_what_is_before(void **state) {
     assert_true(early < SEEDS);
 }
 
+/* With a watch (of ranks) the host asks again and again instead of waiting inside CUDA; the watch may end it. */
+static rt_status count_down(void *context) {
+    int *left = context;
+    return *left > 0 && --*left == 0 ? rt_fail(RT_EUNAVAILABLE, "a rank died") : RT_OK;
+}
+static void a_watch_ends_a_wait(void **state) {
+    (void)state;
+    int ended = 0;
+    for (uint64_t seed = 1; seed < SEEDS; seed++) {
+        rt_backend *be = fresh(seed);
+        int left = -1;
+        uint32_t *a = memory(be, 64), *host = pinned(be, 64), word = 0, back[16];
+        be->while_waiting = count_down, be->waiting_context = &left;
+        for (int round = 0; round < 2; round++) {
+            const uint64_t waited = fake_count().stream_syncs + fake_count().event_syncs;
+            for (word = 1; word <= 16; word++) rt_check_ok(be->write(be, a + word - 1, &word, 4), "write");
+            rt_check_ok(be->download_start(be, host, a, 64), "download_start");
+            rt_check_ok(be->mark(be, 0), "mark");
+            left = round ? 1 : -1;
+            const rt_status status = be->wait(be, 0);
+            ended += status == RT_EUNAVAILABLE;
+            if (status != RT_OK) fails(RT_EUNAVAILABLE, status, "a rank died");
+            if (status == RT_OK) assert_int_equal(host[15], 16);
+            left = -1;
+            rt_check_ok(be->synchronize(be), "synchronize");
+            assert_int_equal(fake_count().stream_syncs + fake_count().event_syncs, waited);
+            rt_check_ok(be->download(be, back, a, 64), "download");
+            assert_int_equal(back[15], 16);
+        }
+        be->release(be, a, 64), be->release_host(be, host, 64);
+        finish(be, "a watch");
+    }
+    assert_true(ended > 0);
+}
+
 /* Small writes keep their place among the ops, and their values are the call's. */
 static void writes_are_in_order(void **state) {
     (void)state;
@@ -514,12 +549,19 @@ static void a_step_does_not_wait(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(opens_and_tells_what_it_found), cmocka_unit_test(says_why_it_cannot),
-        cmocka_unit_test(other_devices_and_threads),     cmocka_unit_test(memory_is_zeroed_and_moves),
-        cmocka_unit_test(out_of_memory_names_the_knobs), cmocka_unit_test(batches_arrive_in_every_order),
-        cmocka_unit_test(slots_and_marks_out_of_turn),   cmocka_unit_test(marks_wait_for_what_is_before),
-        cmocka_unit_test(writes_are_in_order),           cmocka_unit_test(workspace_is_checked),
-        cmocka_unit_test(every_failing_call_is_told),    cmocka_unit_test(a_broken_device_says_what_to_do),
+        cmocka_unit_test(opens_and_tells_what_it_found),
+        cmocka_unit_test(says_why_it_cannot),
+        cmocka_unit_test(other_devices_and_threads),
+        cmocka_unit_test(memory_is_zeroed_and_moves),
+        cmocka_unit_test(out_of_memory_names_the_knobs),
+        cmocka_unit_test(batches_arrive_in_every_order),
+        cmocka_unit_test(slots_and_marks_out_of_turn),
+        cmocka_unit_test(marks_wait_for_what_is_before),
+        cmocka_unit_test(a_watch_ends_a_wait),
+        cmocka_unit_test(writes_are_in_order),
+        cmocka_unit_test(workspace_is_checked),
+        cmocka_unit_test(every_failing_call_is_told),
+        cmocka_unit_test(a_broken_device_says_what_to_do),
         cmocka_unit_test(a_step_does_not_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

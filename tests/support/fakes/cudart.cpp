@@ -246,6 +246,15 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     return give(r.sticky);
 }
 
+/* Whoever asks again and again gets an answer at last: each question lets some work be done. */
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+    BEGIN;
+    if ((status = check_stream(r, __func__, stream)) != cudaSuccess) return status;
+    run_any(r);
+    if (r.sticky != cudaSuccess) return give(r.sticky);
+    return stream->queue.empty() ? cudaSuccess : cudaErrorNotReady;
+}
+
 static cudaError_t find_event(runtime &r, const char *function, cudaEvent_t handle, event *e) {
     auto at = r.events.find(handle);
     if (at == r.events.end()) return refuse("%s: an event that is not there", function);
@@ -301,5 +310,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
     event e;
     if ((status = find_event(r, __func__, handle, &e)) != cudaSuccess) return status;
     if (!e->recorded) return refuse("cudaEventQuery: an event that was never recorded");
+    run_any(r);
+    if (r.sticky != cudaSuccess) return give(r.sticky);
     return e->done < e->recorded ? cudaErrorNotReady : cudaSuccess;
 }

@@ -97,7 +97,7 @@ cudaStream_t recorder(runtime &r, const event &e, uint64_t n) {
     return nullptr;
 }
 
-static bool run_any(runtime &r) {
+bool run_any(runtime &r) {
     std::vector<cudaStream_t> able;
     for (cudaStream_t s : r.streams)
         if (!s->queue.empty() && !blocked(s->queue.front())) able.push_back(s);

@@ -75,6 +75,8 @@ cudaError_t put(runtime &r, cudaStream_t s, op o);
 /* Works until `done`, by one of two ways: everything in some order, or no more than `s` needs. */
 void run_until(runtime &r, cudaStream_t s, const std::function<bool()> &done);
 void run_all(runtime &r);
+/* One thing that can be done, on any stream; false if there is none. */
+bool run_any(runtime &r);
 /* The stream that will say that e has happened for the n-th time. */
 cudaStream_t recorder(runtime &r, const event &e, uint64_t n);
 /* The allocation that holds the whole range, or NULL. */
