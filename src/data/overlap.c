@@ -10,6 +10,7 @@ typedef struct {
     uint64_t *keys; /* 0: free */
     unsigned char *met;
     size_t slots, used;
+    uint64_t rows;
     bool holds_all;       /* whatever the values are */
     uint64_t parts, part; /* which hashes are looked at */
 } rt_hash_set;
