@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { INPUT_BUFFER = 1 << 18 };
 
@@ -69,6 +70,15 @@ static rt_status open_file(rt_input *in, const char *path) {
     return RT_OK;
 }
 
+/* The base-2 logarithm of the largest window that is taken: a frame's first bytes choose how much memory zstd asks for,
+ * up to 128 MiB for a file of ten bytes. 32 MiB holds all that level 20 packs; more needs a file to match. */
+static int window_log(const rt_input *in) {
+    uint64_t most = 2 * (in->size < UINT32_MAX ? in->size : UINT32_MAX) + (60u << 20);
+    int log = 25;
+    while (log < 27 && (uint64_t)2 << log <= most) log++;
+    return log;
+}
+
 static rt_status open_packing(rt_input *in) {
     /* A pipe hands over a few bytes at a time: the magic needs four. */
     while (!in->end && in->stop - in->start < 4) RT_TRY(fill(in));
@@ -82,7 +92,8 @@ static rt_status open_packing(rt_input *in) {
     } else if (n >= 4 && !memcmp(magic, "\x28\xB5\x2F\xFD", 4)) {
         in->packing = ZSTD;
         in->zstd = ZSTD_createDStream();
-        if (!in->zstd || ZSTD_isError(ZSTD_initDStream(in->zstd)))
+        if (!in->zstd || ZSTD_isError(ZSTD_initDStream(in->zstd)) ||
+            ZSTD_isError(ZSTD_DCtx_setParameter(in->zstd, ZSTD_d_windowLogMax, window_log(in))))
             return rt_fail(RT_ENOMEM, "%s: no memory to unpack zstd", in->name);
     }
     return RT_OK;
@@ -173,6 +184,11 @@ static rt_status read_zstd(rt_input *in, unsigned char *bytes, size_t room, size
         if (dry && !in->mid_stream) break;
         ZSTD_inBuffer from = {in->buffer, in->stop, in->start};
         size_t left = ZSTD_decompressStream(in->zstd, &to, &from);
+        if (ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge)
+            return rt_fail(RT_EIO,
+                           "%s: zstd data that take a window beyond %d MiB, too much for a file of this size; pack it "
+                           "again with a level up to 20, or unpack it first",
+                           in->name, 1 << (window_log(in) - 20));
         if (ZSTD_isError(left)) return damaged(in, ZSTD_getErrorName(left));
         in->start = from.pos;
         in->mid_stream = left != 0;
