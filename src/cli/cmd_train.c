@@ -2,6 +2,7 @@
 #include "../base/arena.h"
 #include "../base/clock.h"
 #include "../base/file.h"
+#include "ranks.h"
 #include "run.h"
 #include "signals.h"
 #include <math.h>
@@ -9,9 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A signal between two phases: nothing is half done. */
-static rt_status border(const char *before) {
-    if (!rt_signals_stop()) return RT_OK;
+/* A signal between two phases: nothing is half done. The signal of one rank is one for all. */
+static rt_status border(rt_run *run, const char *before) {
+    rt_comm *c = run->setup.comm;
+    uint32_t stop = rt_signals_stop();
+    rt_comm_note(c, before, 0);
+    RT_TRY(c->agree(c, &stop));
+    if (!stop) return RT_OK;
+    run->together = true;
     return rt_fail(RT_ESTOPPED, "stopped by %s before %s; the same command starts again", rt_signals_name(), before);
 }
 
@@ -84,39 +90,73 @@ static rt_status write_config(rt_run *run) {
     return rc;
 }
 
-/* Everything up to the first step. */
+/* Rank 0 has the folder and its lock; the others know the names. */
+static rt_status open_folder(rt_run *run) {
+    rt_comm *c = run->setup.comm;
+    if (run->cli->dry_run || !rt_run_leads(run))
+        RT_TRY(rt_run_folder_name(run->cfg, &run->folder));
+    else
+        RT_TRY(rt_run_folder_open(run->cli, run->cfg, &run->folder, &run->kind));
+    if (!c) return RT_OK;
+    uint32_t kind = run->kind;
+    RT_TRY(c->bcast(c, &kind, sizeof kind));
+    run->kind = (rt_run_kind)kind;
+    return RT_OK;
+}
+
+static rt_status open_device(rt_run *run) {
+    rt_setup *s = &run->setup;
+    char meaning[33] = "";
+    s->cli = run->cli;
+    s->cfg = run->cfg;
+    RT_TRY(rt_setup_backend(s));
+    rt_digest_hex(rt_config_meaning_digest(run->cfg), meaning);
+    return rt_comm_same(s->comm, "configuration", meaning);
+}
+
+/* The automatic size is of rank 0's machine, and the same everywhere. */
+static rt_status make_model(rt_run *run, int micro) {
+    rt_comm *c = run->setup.comm;
+    if (c->rank) RT_TRY(c->bcast(c, &micro, sizeof micro));
+    RT_TRY(rt_setup_model(&run->setup, true, rt_run_longest_row(run), rt_run_largest_step(run), micro));
+    micro = run->setup.micro_tokens;
+    if (c->rank == 0) RT_TRY(c->bcast(c, &micro, sizeof micro));
+    return RT_OK;
+}
+
+/* Everything from the device to the first step. */
 static rt_status prepare(rt_run *run) {
     rt_setup *s = &run->setup;
     const rt_config *cfg = run->cfg;
     bool resume = run->kind == RT_RUN_RESUME;
-    s->cli = run->cli;
-    s->cfg = cfg;
-    RT_TRY(rt_setup_backend(s));
     const char *base = resume ? run->folder.last : cfg->model.init == RT_CFG_INIT_RANDOM ? NULL : cfg->model.base;
     RT_TRY(rt_setup_base(s, base, true));
     if (resume) RT_TRY(read_state(run));
     RT_TRY(check_vocab(run));
-    RT_TRY(border("tokenising"));
+    RT_TRY(border(run, "tokenising"));
     RT_TRY(rt_run_open_data(run));
     rt_progress_line_phase(run->line, "looking through the rows");
-    rt_run_data_summary(run);
+    if (rt_run_leads(run)) rt_run_data_summary(run);
     RT_TRY(fill_digests(run));
-    RT_TRY(border("loading the weights"));
+    RT_TRY(rt_comm_same(s->comm, "set of training and dev rows", run->state.data_digest));
+    RT_TRY(rt_comm_same(s->comm, "vocabulary", run->state.vocab_digest));
+    RT_TRY(border(run, "loading the weights"));
     int micro = resume ? run->state.micro_batch_tokens : cfg->train.micro_batch_tokens;
     rt_progress_line_phase(run->line, "loading the weights");
-    RT_TRY(rt_setup_model(s, true, rt_run_longest_row(run), rt_run_largest_step(run), micro));
+    RT_TRY(make_model(run, micro));
     RT_TRY(rt_setup_weights(s, true, resume));
     run->state.micro_batch_tokens = s->micro_tokens;
     RT_TRY(rt_run_settings(run));
-    RT_TRY(rt_run_plan(run));
+    if (rt_run_leads(run)) RT_TRY(rt_run_plan(run));
     rt_progress_line_end(run->line);
-    RT_TRY(border("the first step"));
+    RT_TRY(border(run, "the first step"));
     return rt_run_prepare_blobs(run);
 }
 
 static rt_status open_tracks(rt_run *run) {
     const rt_train_state *t = &run->state.train;
     bool resume = run->kind == RT_RUN_RESUME;
+    if (!rt_run_leads(run)) return RT_OK;
     RT_TRY(write_config(run));
     RT_TRY(rt_run_report_cut(&run->folder, resume ? t->reports : 0));
     RT_TRY(rt_jsonl_cut(run->folder.metrics, t->step, t->eval_due));
@@ -154,6 +194,7 @@ static rt_status finish(rt_run *run) {
     RT_TRY(rt_run_save(run, t, RT_SAVE_LAST));
     rt_progress_line_end(run->line);
     RT_TRY(rt_run_test(run));
+    if (!rt_run_leads(run)) return RT_OK;
     RT_TRY(write_html(run));
     RT_TRY(rt_run_jsonl_end(run));
     if (t->skipped_steps)
@@ -184,8 +225,10 @@ static rt_status train(rt_run *run) {
     rt_progress_line_phase(run->line, "first step");
     rt_status rc = rt_train(&job);
     rt_progress_line_end(run->line);
+    run->together = rc == RT_ESTOPPED; /* the loop agreed on it */
     RT_TRY(rc);
     rc = finish(run);
+    run->together = rc == RT_ESTOPPED;
     if (rc == RT_ESTOPPED) /* while testing: last.h5 is there and says that only the test is left */
         return rt_fail(RT_ESTOPPED,
                        "stopped by %s while testing; training is done and saved, the same command finishes it",
@@ -193,7 +236,15 @@ static rt_status train(rt_run *run) {
     return rc;
 }
 
+/* The other ranks are told why this one ends, unless all end alike. */
+static void part(rt_run *run, rt_status rc) {
+    rt_comm *c = run->setup.comm;
+    run->setup.ended = rc == RT_ESTOPPED && run->together ? RT_OK : rc;
+    if (c && run->setup.ended != RT_OK) c->abort(c, rc, rt_error_get()->text);
+}
+
 static void close_run(rt_run *run) {
+    rt_status ended = run->setup.ended;
     rt_progress_line_end(run->line);
     rt_jsonl_close(run->jsonl);
     rt_tensorboard_close(run->tensorboard);
@@ -201,6 +252,7 @@ static void close_run(rt_run *run) {
     rt_dataset_close(run->dev);
     rt_dataset_close(run->test);
     rt_setup_close(&run->setup);
+    rt_cli_ranks_finish(ended);
     rt_run_folder_close(run->cli, &run->folder);
     rt_config_free(run->cfg);
     free(run->checkpoint_ini);
@@ -226,19 +278,21 @@ rt_status rt_cmd_train(rt_cli *cli) {
     run->cli = cli;
     run->folder.lock_fd = -1;
     rt_signals_install(false); /* before anything is read: a signal must find no moment without a handler */
+    RT_GO(rt_cli_ranks_detect(cli, &run->setup.launch));
     RT_GO(rt_cli_config(cli, NULL, 0, NULL, &run->cfg));
     RT_GO(check(run->cfg));
     rt_signals_install(run->cfg->checkpoint.on_usr1 == RT_CFG_USR1_SAVE);
-    if (cli->dry_run)
-        RT_GO(rt_run_folder_name(run->cfg, &run->folder));
-    else
-        RT_GO(rt_run_folder_open(cli, run->cfg, &run->folder, &run->kind));
+    bool many = run->setup.launch.size > 1;
+    if (many) RT_GO(open_device(run)); /* one process looks for the folder first: it may have nothing to compute */
+    RT_GO(open_folder(run));
     if (run->kind == RT_RUN_FINISHED) {
+        if (!rt_run_leads(run)) goto done;
         rt_info(cli->log, "%s: this run is finished; its reports:", run->folder.folder);
         RT_GO(rt_run_report_print(&run->folder));
         goto done;
     }
-    run->line = cli->line;
+    if (!many) RT_GO(open_device(run));
+    if (rt_run_leads(run)) run->line = cli->line;
     RT_GO(prepare(run));
     if (cli->dry_run) {
         rt_info(cli->log, "--dry-run: nothing was trained or written");
@@ -247,7 +301,7 @@ rt_status rt_cmd_train(rt_cli *cli) {
     RT_GO(open_tracks(run));
     RT_GO(train(run));
 done:
-    run->setup.ended = rc;
+    part(run, rc);
     close_run(run);
     return rc;
 }

@@ -10,10 +10,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+typedef rt_status (*attach_function)(rt_backend *, rt_comm *);
+
 /* MPI is one library for the whole process. */
 static const rt_mpi_plugin_table *mpi;
 
-int rt_ranks_threads(const rt_launch *l) {
+int rt_cli_ranks_threads(const rt_launch *l) {
     rt_cpu cpu;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     rt_cpu_detect(&cpu);
@@ -68,6 +70,13 @@ static rt_status meet_by_mpi(rt_launch *l, int *listener) {
     return RT_OK;
 }
 
+static rt_status attach_nccl(rt_backend *be, rt_comm *c) {
+    rt_plugin_entry entry = NULL;
+    const rt_plugin_spec spec = {"rectrain-cuda.so", "rt_cuda_abi", RT_KERNELS_ABI, "rt_nccl_attach"};
+    RT_TRY(rt_plugin_open(&spec, &entry, NULL));
+    return ((attach_function)entry)(be, c);
+}
+
 /* A combination that cannot work is told at once, with the line that does. */
 static rt_status check(const rt_launch *l, bool gpu) {
     if (l->launcher == RT_LAUNCH_TORCHRUN && !gpu)
@@ -91,21 +100,23 @@ static void last_resort(const rt_error *why) {
     _exit(rt_exit_code(why->status));
 }
 
-static void speak_as(const rt_cli *cli, const rt_launch *l) {
+rt_status rt_cli_ranks_detect(rt_cli *cli, rt_launch *l) {
     char host[64] = "unknown", prefix[128];
+    RT_TRY(rt_launch_detect(l));
+    if (l->warning[0]) rt_warn(cli->log, "%s", l->warning);
+    if (!l->rank) return RT_OK;
     if (gethostname(host, sizeof host - 1) != 0) strcpy(host, "unknown");
     snprintf(prefix, sizeof prefix, "rank %d on %s: ", l->rank, host);
     rt_log_rank(cli->log, prefix, RT_LOG_ERROR);
+    return RT_OK;
 }
 
-rt_status rt_ranks_open(const rt_cli *cli, const rt_config *cfg, const rt_launch *launch, rt_backend *be,
-                        rt_comm **out) {
+rt_status rt_cli_ranks_open(const rt_cli *cli, const rt_config *cfg, const rt_launch *launch, rt_backend *be,
+                            rt_comm **out) {
     rt_launch l = *launch;
     bool gpu = !be->host_memory;
     int listener = -1;
-    if (l.warning[0]) rt_warn(cli->log, "%s", l.warning);
-    if (l.size == 1) return rt_comm_self(out);
-    if (l.rank) speak_as(cli, &l);
+    if (l.size < 2) return rt_comm_self(out);
     RT_TRY(check(&l, gpu));
     if (l.pmix) {
         RT_TRY(load_mpi());
@@ -116,11 +127,13 @@ rt_status rt_ranks_open(const rt_cli *cli, const rt_config *cfg, const rt_launch
         .timeout = cfg->distributed.timeout, .stop = rt_signals_stop, .last_resort = last_resort, .listener = listener};
     RT_TRY(rt_comm_tcp(&l, &options, out));
     RT_TRY(rt_comm_same(*out, "version of rectrain", RT_VERSION));
-    if (!gpu) RT_TRY(mpi->attach(*out));
+    /* One device kind for all, or they would wait for each other in different planes. */
+    RT_TRY(rt_comm_same(*out, "device", gpu ? "GPU" : "CPU"));
+    RT_TRY(gpu ? attach_nccl(be, *out) : mpi->attach(*out));
     rt_info(cli->log, "%d ranks, started by %s, meet at %s port %d", l.size, l.name, l.address, l.port);
     return RT_OK;
 }
 
-void rt_ranks_finish(rt_status how) {
+void rt_cli_ranks_finish(rt_status how) {
     if (mpi) mpi->finish(how == RT_OK || how == RT_ESTOPPED);
 }

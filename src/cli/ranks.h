@@ -6,14 +6,16 @@
 #include "cli.h"
 #include <rectrain/kernels.h>
 
+/* Who started this process: first of all, for only rank 0 says what goes well. */
+rt_status rt_cli_ranks_detect(rt_cli *cli, rt_launch *launch);
 /* Threads for this rank where run.threads is 0: an equal share of the node, unless the launcher bound this process to
  * cores of its own; 0: all it may use. */
-int rt_ranks_threads(const rt_launch *launch);
-/* Opens the communicator of `launch`; one process: rt_comm_self. On rank 0 alone the log goes on as it was. RT_ECONFIG
- * with the line to use instead where launcher and device do not fit. */
-rt_status rt_ranks_open(const rt_cli *cli, const rt_config *cfg, const rt_launch *launch, rt_backend *be,
-                        rt_comm **out);
+int rt_cli_ranks_threads(const rt_launch *launch);
+/* Opens the communicator of `launch`; one process: rt_comm_self. RT_ECONFIG with the line to use instead where launcher
+ * and device do not fit. */
+rt_status rt_cli_ranks_open(const rt_cli *cli, const rt_config *cfg, const rt_launch *launch, rt_backend *be,
+                            rt_comm **out);
 /* After the communicator's close: lets MPI end in order where `how` is RT_OK or RT_ESTOPPED on all ranks. */
-void rt_ranks_finish(rt_status how);
+void rt_cli_ranks_finish(rt_status how);
 
 #endif

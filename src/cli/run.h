@@ -21,9 +21,15 @@ typedef struct {
     rt_tensorboard *tensorboard;
     rt_progress_line *line;
     char *checkpoint_ini, *config_json, *tokenizer_json; /* blobs of every checkpoint of this run */
-    double steps_started;                                /* clock at the first step of this process */
-    uint64_t first_step;                                 /* state.train.step then */
+    bool together;        /* all ranks end alike: trained to the end, or stopped at the same step */
+    double steps_started; /* clock at the first step of this process */
+    uint64_t first_step;  /* state.train.step then */
 } rt_run;
+
+/* Only rank 0 writes and speaks. */
+static inline bool rt_run_leads(const rt_run *run) {
+    return run->setup.launch.rank == 0;
+}
 
 /* run_data.c: the data sets, with progress and the summary that stands before step 1. */
 rt_status rt_run_open_data(rt_run *run);

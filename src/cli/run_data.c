@@ -6,6 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The live line, and a sign of life for ranks that wait. */
+typedef struct {
+    rt_live live;
+    rt_comm *comm;
+} rt_opening;
+
+static bool tokenising(void *context, uint64_t done, uint64_t all, uint64_t rows) {
+    rt_opening *o = context;
+    rt_comm_note(o->comm, "tokenising", 0);
+    return rt_live_tokenising(&o->live, done, all, rows);
+}
+
+/* The token cache is made by one rank of a node: rank 0, then the first of each node that does not see rank 0's files;
+ * the others find it made. Without a cache all work at once. */
+static rt_status open_in_turn(rt_run *run, const char *what, const rt_data_spec *spec, rt_dataset **out) {
+    rt_comm *c = run->setup.comm;
+    rt_opening opening = {rt_live_begin(run->cli, what), c};
+    int mine = !spec->cache_folder || c->rank == 0 ? 0 : c->local_rank == 0 ? 1 : 2;
+    for (int turn = 0; turn < 3; turn++) {
+        if (turn == mine) {
+            rt_status rc = rt_dataset_open(spec, run->setup.tok, run->cli->log, tokenising, &opening, out);
+            rt_progress_line_end(run->line);
+            RT_TRY(rc);
+        }
+        RT_TRY(c->barrier(c));
+    }
+    return RT_OK;
+}
+
 static rt_status open_one(rt_run *run, const char *what, const rt_config_list *files, rt_dataset **out) {
     if (!files->n) return RT_OK;
     rt_data_spec spec = rt_setup_spec(&run->setup, (const char *const *)files->items, files->n, true,
@@ -15,9 +44,7 @@ static rt_status open_one(rt_run *run, const char *what, const rt_config_list *f
         spec.seed = run->cfg->run.seed;
         spec.leave_groups = true;
     }
-    rt_live live = rt_live_begin(run->cli, what);
-    rt_status rc = rt_dataset_open(&spec, run->setup.tok, run->cli->log, rt_live_tokenising, &live, out);
-    rt_progress_line_end(run->line);
+    rt_status rc = open_in_turn(run, what, &spec, out);
     if (rc == RT_ESTOPPED)
         return rt_fail(RT_ESTOPPED, "stopped by %s while tokenising; nothing was trained yet", rt_signals_name());
     if (rc != RT_OK) return rc;

@@ -91,6 +91,7 @@ static void live_line(rt_run *run, const rt_train_event *e) {
 
 rt_status rt_run_event(void *context, const rt_train_event *e) {
     rt_run *run = context;
+    if (!rt_run_leads(run)) return RT_OK;
     live_line(run, e);
     if (!e->line) return RT_OK;
     rt_text t = {0};
@@ -145,18 +146,31 @@ static rt_status publish(rt_run *run, const char *split, const rt_metrics *m) {
     return RT_OK;
 }
 
+/* Rank 0 has the metric; whether it is the best, and the end, are for all to know. */
+static rt_status share_metric(rt_comm *comm, double *metric, bool *higher) {
+    struct {
+        double metric;
+        uint64_t higher;
+    } value = {*metric, *higher};
+    RT_TRY(comm->bcast(comm, &value, sizeof value));
+    *metric = value.metric;
+    *higher = value.higher != 0;
+    return RT_OK;
+}
+
 rt_status rt_run_eval(void *context, rt_train_state *state, double *metric, bool *higher) {
     rt_run *run = context;
     rt_metrics m = {0};
     rt_data_slices slices = {0};
     (void)state;
+    bool leads = rt_run_leads(run);
     rt_status rc = score(run, run->dev, "dev", &slices, &m);
-    if (rc == RT_OK) rc = publish(run, "dev", &m);
-    if (rc == RT_OK && !rt_metric_by_name(&m, run->cfg->eval.metric, metric, higher))
+    if (rc == RT_OK && leads) rc = publish(run, "dev", &m);
+    if (rc == RT_OK && leads && !rt_metric_by_name(&m, run->cfg->eval.metric, metric, higher))
         rc = rt_fail(RT_ECONFIG, "eval.metric = %s: expected one of %s", run->cfg->eval.metric, rt_metric_names());
     rt_metrics_free(&m);
     rt_data_slices_free(&slices);
-    return rc;
+    return rc == RT_OK ? share_metric(run->setup.comm, metric, higher) : rc;
 }
 
 bool rt_run_keeps_best(const rt_run *run) {
@@ -169,13 +183,14 @@ rt_status rt_run_test(rt_run *run) {
     const rt_train_state *t = &run->state.train;
     if (best && t->best_step != t->step) {
         rt_info(run->cli->log, "test: with the best weights, of step %llu", (unsigned long long)t->best_step);
+        RT_TRY(run->setup.comm->barrier(run->setup.comm)); /* rank 0 has written it */
         RT_TRY(rt_setup_reload(&run->setup, run->folder.best));
         run->setup.logit_shift = 0.0; /* best.h5 has it in its bias */
     }
     rt_metrics m = {0};
     rt_data_slices slices = {0};
     rt_status rc = score(run, run->test, "test", &slices, &m);
-    if (rc == RT_OK) rc = publish(run, "test", &m);
+    if (rc == RT_OK && rt_run_leads(run)) rc = publish(run, "test", &m);
     rt_metrics_free(&m);
     rt_data_slices_free(&slices);
     return rc;

@@ -155,6 +155,7 @@ static rt_status save_numbered(rt_run *run, const rt_train_state *state) {
 
 rt_status rt_run_save(void *context, const rt_train_state *state, rt_save_kind kind) {
     rt_run *run = context;
+    if (!rt_run_leads(run)) return RT_OK;
     uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_rows(run->train), run->cfg->train.batch_size);
     run->state.epoch = (uint32_t)(state->step / per_epoch);
     run->state.step_in_epoch = (uint32_t)(state->step % per_epoch);

@@ -16,6 +16,7 @@ rt_status rt_cli_score(rt_setup *s, const rt_dataset *ds, void *context,
                                    .context = context,
                                    .stop = wants_stop,
                                    .progress = progress};
+    if (s->comm->rank) return rt_evaluate(s->objective, ds, s->comm, &options, NULL);
     float *logits = calloc((size_t)n * (size_t)s->n_labels + 1, sizeof *logits);
     if (!logits) return rt_fail(RT_ENOMEM, "out of memory for %u rows of logits", n);
     rt_status rc = rt_dataset_slices(ds, slices);

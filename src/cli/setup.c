@@ -8,12 +8,12 @@
 
 void rt_setup_close(rt_setup *s) {
     if (!s) return;
+    if (s->comm) s->comm->close(s->comm, s->ended); /* first: transfers are of what is freed below */
     if (s->objective) s->objective->close(s->objective);
     rt_encoder_free(&s->encoder);
     rt_model_free(&s->model);
     rt_param_table_free(&s->table);
     if (s->be) s->be->close(s->be);
-    if (s->comm) s->comm->close(s->comm, s->ended);
     rt_source_close(s->source);
     rt_tokenizer_free(s->tok);
     free(s->vocab);

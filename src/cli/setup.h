@@ -26,7 +26,8 @@ typedef struct {
     rt_encoder encoder;
     rt_objective *objective;
     rt_comm *comm;
-    rt_status ended; /* how the run ended: the other ranks are told on close */
+    rt_launch launch; /* of a training run; size 0: one process */
+    rt_status ended;  /* how the run ended: the other ranks are told on close */
     size_t bytes_activations_per_1000, bytes_activations, bytes_workspace;
     int micro_tokens; /* resolved */
     int eval_max_seqs;

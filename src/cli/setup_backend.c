@@ -1,6 +1,6 @@
 /* Which device computes: run.device, run.precision, run.threads. */
 #include "../base/plugin.h"
-#include "../comm/launch.h"
+#include "ranks.h"
 #include "setup.h"
 #include <rectrain/kernels.h>
 
@@ -22,13 +22,8 @@ rt_status rt_setup_open_cuda(const rt_backend_options *options, rt_backend **out
 }
 
 /* Of several ranks on this node each takes the GPU of its number; one process takes the first. */
-static int device_number(void) {
-    rt_launch launch;
-    if (rt_launch_detect(&launch) != RT_OK) {
-        rt_error_clear(); /* opening the ranks will say it */
-        return -1;
-    }
-    return launch.size > 1 ? launch.local_rank : -1;
+static int device_number(const rt_setup *s) {
+    return s->launch.size > 1 ? s->launch.local_rank : -1;
 }
 
 /* auto: bf16 where the GPU computes it (RT_ECONFIG: it does not). */
@@ -39,7 +34,7 @@ static rt_status open_cuda(rt_setup *s, const char **why) {
     rt_backend_options options = {.precision = wanted == RT_CFG_PRECISION_FP32   ? RT_PRECISION_FP32
                                                : wanted == RT_CFG_PRECISION_TF32 ? RT_PRECISION_TF32
                                                                                  : RT_PRECISION_BF16,
-                                  .device = device_number()};
+                                  .device = device_number(s)};
     *why = chooses ? "auto: the GPU computes bf16" : "as configured";
     rt_status rc = rt_setup_open_cuda(&options, &s->be, NULL);
     if (chooses && rc == RT_ECONFIG) {
@@ -68,8 +63,9 @@ static rt_status open_cpu(rt_setup *s, const char **why) {
         s->precision = bf16 ? RT_PRECISION_BF16 : RT_PRECISION_FP32;
         *why = bf16 ? "auto: the processor computes bf16" : "auto: the processor has no bf16 units";
     }
-    return rt_cpu_backend_open(
-        &(rt_backend_options){.precision = s->precision, .threads = s->cfg->run.threads, .device = -1}, &s->be);
+    int threads = s->cfg->run.threads ? s->cfg->run.threads : rt_cli_ranks_threads(&s->launch);
+    return rt_cpu_backend_open(&(rt_backend_options){.precision = s->precision, .threads = threads, .device = -1},
+                               &s->be);
 }
 
 rt_status rt_setup_backend(rt_setup *s) {
@@ -85,6 +81,7 @@ rt_status rt_setup_backend(rt_setup *s) {
         }
         RT_TRY(open_cpu(s, &why));
     }
+    RT_TRY(rt_cli_ranks_open(s->cli, s->cfg, &s->launch, s->be, &s->comm));
     rt_info(s->cli->log, "%s, precision %s (%s)", s->be->description, precision_name(s->precision), why);
-    return rt_comm_self(&s->comm);
+    return RT_OK;
 }
