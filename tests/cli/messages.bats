@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # The sentences that users are promised, to the letter, and every exit code by a cause that occurs.
+# shellcheck disable=SC2154 # bats sets status, output, stderr
 load common
 load train_shop
 

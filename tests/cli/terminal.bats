@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # What a person at a terminal sees, and what is left for files and pipes: driven in a pseudo-terminal. Waits are for
 # words, never for times.
+# shellcheck disable=SC2154 # bats sets status, output, stderr
 load common
 load train_shop
 
@@ -63,9 +64,9 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
 
 @test "colour on a terminal: errors red, warnings yellow, nothing else" {
     terminal 78 -- "$PROGRAM" config --set a.b=1
-    raw_has "$ESC[31merror: --set a.b"
+    raw_has "${ESC}[31merror: --set a.b"
     RECTRAIN_X=1 terminal 0 -- "$PROGRAM" config
-    raw_has "$ESC[33mwarning: RECTRAIN_X"
+    raw_has "${ESC}[33mwarning: RECTRAIN_X"
     for words in --help --version "help train" "config --defaults"; do
         # shellcheck disable=SC2086 # words
         terminal 0 -- "$PROGRAM" $words
@@ -86,10 +87,10 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
     lacks "$(cat run.err)" "$ESC"
     has "$(cat run.err)" "error: --set a.b"
     NO_COLOR='' terminal 78 -- "$PROGRAM" config --set a.b=1
-    raw_has "$ESC[31merror:"
+    raw_has "${ESC}[31merror:"
     # the colour is that of stderr, wherever stdout goes
     terminal 78 --stdout run.out -- "$PROGRAM" config --set a.b=1
-    raw_has "$ESC[31merror:"
+    raw_has "${ESC}[31merror:"
 }
 
 @test "help fills the window, loses no word, and leaves examples whole; a pipe gets it as it is" {
@@ -100,7 +101,7 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
         # without arguments the short help goes to stderr, with 2
         # shellcheck disable=SC2086
         terminal "$status" --size 64x20 -- "$PROGRAM" $words
-        diff <(printf '%s\n' "$output$stderr" | tr -s ' \n' '\n\n') <(tr -s ' \n' '\n\n' < raw)
+        diff <(printf '%s\n' "$output$stderr" | tr -s ' \n' '\n') <(tr -s ' \n' '\n' < raw)
         awk '/^Example/ { example = 1 } /^$/ { example = 0 }
              length($0) > 64 && !example { print "too long: " $0; bad = 1 } END { exit bad }' raw
         raw_lacks ' $'
