@@ -45,6 +45,17 @@ typedef struct {
     rt_text out;
 } rt_predict;
 
+static void warn_left_out(const rt_predict *p, const char *name) {
+    const char *meant = NULL;
+    int n = rt_table_columns(p->table);
+    const char **names = calloc((size_t)n + 1, sizeof *names);
+    for (int c = 0; names && c < n; c++) names[c] = rt_table_column_name(p->table, c);
+    if (names) meant = rt_did_you_mean(name, names, n);
+    rt_warn(p->setup->cli->log, "%s: no column \"%s\" (data.keep); it is left out%s%s%s", p->setup->cli->data, name,
+            meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+    free(names);
+}
+
 static rt_status open_table(rt_predict *p) {
     const rt_config *cfg = p->setup->cfg;
     rt_data_spec spec = rt_setup_spec(p->setup, NULL, 0, false, NULL);
@@ -62,8 +73,7 @@ static rt_status open_table(rt_predict *p) {
     for (int i = 0; i < cfg->data.keep.n; i++) {
         int column = rt_table_find(p->table, cfg->data.keep.items[i]);
         if (column < 0) {
-            rt_warn(p->setup->cli->log, "%s: no column \"%s\" (data.keep); it is left out", p->setup->cli->data,
-                    cfg->data.keep.items[i]);
+            warn_left_out(p, cfg->data.keep.items[i]);
             continue;
         }
         p->keep[p->n_keep] = column;

@@ -84,7 +84,11 @@ hint() {
     has "$stderr" 'warning: dev.tsv: no column "nothing" (data.group)'
     expect 0 predict --checkpoint runs/base/best.h5 --data dev.tsv --set data.keep=nothing
     has "$stderr" 'warning: dev.tsv: no column "nothing" (data.keep)'
+    lacks "$stderr" "did you mean"
     [ "${#lines[@]}" -eq 61 ]
+    expect 0 predict --checkpoint runs/base/best.h5 --data dev.tsv --set data.keep=sesion,weight
+    has "$stderr" 'warning: dev.tsv: no column "sesion" (data.keep); it is left out; did you mean "session"?'
+    has "${lines[0]}" $'\tweight'
 }
 
 @test "what the README's table of troubles promises" {

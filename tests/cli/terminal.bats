@@ -124,6 +124,19 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
     drawn | grep -v '^tokenising data\.\|^step [0-9]\|^evaluating [a-z]\|^first step\|^saving\|^loading\|^looking' && return 1
     grep -q '^              precision    recall  f1-score   support$' raw
     raw_has "best checkpoint: "
+    # results on the same terminal come after the line is gone
+    for command in "eval --checkpoint runs/base/best.h5 --data dev.tsv" "data dev.tsv --against test.tsv --config tiny.ini" \
+        "predict --checkpoint runs/base/best.h5 --data dev.tsv" "verify runs/base/best.h5" "example --to shop --users 20"; do
+        # shellcheck disable=SC2086 # words
+        terminal 0 -- "$PROGRAM" $command
+        tidy
+        # shellcheck disable=SC2086
+        "$PROGRAM" $command 2> run.err > run.out
+        head -n 3 run.out | while read -r line; do grep -qF -- "$line" <(tr '\r' '\n' < raw | sed "s/^$ESC\[K//"); done
+    done
+    terminal 0 --stdout run.out -- "$PROGRAM" eval --checkpoint runs/base/best.h5 --data dev.tsv
+    drawn | grep -q '^evaluating dev.tsv \['
+    drawn | grep -q '^tokenising dev.tsv \['
 }
 
 @test "the live line is cut to the window, also when the window changes" {
