@@ -279,13 +279,12 @@ static bool choose(rt_cuda_sdpa *s, plan *p, cudnnBackendDescriptor_t graph) {
         s->f.finish(heuristic) != CUDNN_STATUS_SUCCESS)
         return false;
     const int kept = p->count;
-    for (int i = 0; i < ENGINES; i++) configs[i] = NULL;
-    for (int i = 0; i < ENGINES; i++)
-        if (s->f.make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configs[i]) != CUDNN_STATUS_SUCCESS) configs[i] = NULL;
-    bool found =
-        configs[ENGINES - 1] && s->f.get(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                         ENGINES, &n, configs) == CUDNN_STATUS_SUCCESS;
-    if (n > ENGINES) n = ENGINES;
+    int made = 0;
+    while (made < ENGINES && s->f.make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configs[made]) == CUDNN_STATUS_SUCCESS)
+        made++;
+    const bool found = made > 0 && s->f.get(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                            made, &n, configs) == CUDNN_STATUS_SUCCESS;
+    if (n > made) n = made;
     bool able = false;
     for (int64_t i = 0; found && !able && i < n; i++) {
         int64_t bytes = 0, one = 0;
@@ -301,8 +300,7 @@ static bool choose(rt_cuda_sdpa *s, plan *p, cudnnBackendDescriptor_t graph) {
         p->plan = d, p->workspace = (size_t)bytes;
         able = true;
     }
-    for (int i = 0; i < ENGINES; i++)
-        if (configs[i]) s->f.drop(configs[i]);
+    while (made > 0) s->f.drop(configs[--made]);
     return able;
 }
 
