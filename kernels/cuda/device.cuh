@@ -36,6 +36,15 @@ static inline rt_status rt_launch_kernel(const char *file, const char *text, voi
     return rt_fail(RT_EINTERNAL, "%s: launch of %.60s...: %s", file, text, cudaGetErrorString(error));
 }
 
+/* More than 48 KiB of dynamic shared memory must be asked for before a kernel's launch; a card may have less. */
+template <typename... P> static inline rt_status rt_allow_shared(void (*kernel)(P...), size_t bytes) {
+    if (bytes <= 48 * 1024) return RT_OK;
+    cudaError_t error =
+        cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    if (error == cudaSuccess) return RT_OK;
+    return rt_fail(RT_EINTERNAL, "%zu bytes of shared memory for a block: %s", bytes, cudaGetErrorString(error));
+}
+
 /* Zeroes device memory, in the stream's order. */
 static inline rt_status rt_zero_async(void *to, size_t bytes, void *stream) {
     if (!bytes) return RT_OK;
@@ -49,6 +58,13 @@ static __device__ __forceinline__ uint32_t rt_bits_of(float x) {
 }
 static __device__ __forceinline__ float rt_float_of(uint32_t bits) {
     return __uint_as_float(bits);
+}
+
+/* 2^x within 2^-22 relatively; a result below 2^-126 is 0. One MUFU.EX2. */
+static __device__ __forceinline__ float rt_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 /* Sixteen bytes, aligned to sixteen: one LDG.E.128 / STG.E.128. */
@@ -122,6 +138,15 @@ static __device__ __forceinline__ void rt_copy_async16(void *to_shared, const vo
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 #else
     *(uint4 *)to_shared = *(const uint4 *)from;
+#endif
+}
+/* The same where `lives`; else sixteen zero bytes, and `from` is not read. */
+static __device__ __forceinline__ void rt_copy_async16_or_zero(void *to_shared, const void *from, bool lives) {
+#if __CUDA_ARCH__ >= 800
+    uint32_t to = (uint32_t)__cvta_generic_to_shared(to_shared);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(lives ? 16 : 0) : "memory");
+#else
+    *(uint4 *)to_shared = lives ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
 #endif
 }
 static __device__ __forceinline__ void rt_copy_commit() {

@@ -30,11 +30,22 @@ typedef struct {
     rt_dtype dtype;
 } binding;
 
+/* A host array in pieces: rows of a matrix whose columns between the rows are somebody else's, or rows of [heads, rows]
+ * which the device has more of. Between its pieces the device's memory must stay as it is. */
+typedef struct {
+    char *host, *device;
+    size_t bytes, host_step, device_step, pieces, room; /* room: pieces on the device */
+    size_t last;                                        /* bytes from the last piece's begin to the end */
+    int mode;
+    rt_dtype dtype;
+} spread;
+
 typedef struct {
     emulated *e;
     const char *op;
     binding list[BINDINGS];
-    int count;
+    spread spreads[BINDINGS];
+    int count, spread_count;
     rt_batch batch; /* on the device */
     int64_t tokens, rows;
 } call;
@@ -110,6 +121,62 @@ static rt_dropout dropout_of(call *k, rt_dropout d) {
     return d;
 }
 
+static void *bind_spread(call *k, const void *host, rt_dtype dtype, int mode, spread s) {
+    if (!host) return NULL;
+    assert_true(k->spread_count < BINDINGS);
+    s.host = (char *)(uintptr_t)host, s.mode = mode, s.dtype = dtype;
+    s.device = cuemu_alloc(s.room ? (s.room - 1) * s.device_step + s.last : 0);
+    for (size_t i = 0; mode & IN && i < s.pieces; i++)
+        memcpy(s.device + i * s.device_step, s.host + i * s.host_step, s.bytes);
+    k->spreads[k->spread_count++] = s;
+    return s.device;
+}
+
+/* Rows of `width` elements, `stride` from one to the next. The last row's gap is not there: the array may be the end of
+ * somebody else's. */
+static void *strided(call *k, const void *host, rt_rows rows, int64_t width, int64_t stride, int mode) {
+    const size_t size = rt_dtype_size(k->e->api.act);
+    const bool first = rows == RT_ROWS_FIRST;
+    return bind_spread(k, host, k->e->api.act, mode,
+                       (spread){.bytes = (size_t)width * size,
+                                .last = (size_t)width * size,
+                                .host_step = (size_t)stride * size,
+                                .device_step = (size_t)stride * size,
+                                .pieces = (size_t)(first ? k->rows : k->tokens),
+                                .room = (size_t)(first ? k->batch.n_seqs : k->batch.bucket)});
+}
+
+/* [heads, rows] of fp32, with as many rows on the device as it works on. */
+static float *by_heads(call *k, const float *host, rt_rows rows, int64_t heads, int mode) {
+    const bool first = rows == RT_ROWS_FIRST;
+    const size_t mine = (size_t)(first ? k->rows : k->tokens) * 4;
+    const size_t room = (size_t)(first ? k->batch.n_seqs : k->batch.bucket) * 4;
+    return bind_spread(k, host, RT_F32, mode,
+                       (spread){.bytes = mine,
+                                .host_step = mine,
+                                .device_step = room,
+                                .last = room,
+                                .pieces = (size_t)heads,
+                                .room = (size_t)heads});
+}
+
+static void end_spread(const call *k, const spread *s, bool done) {
+    const size_t size = rt_dtype_size(s->dtype);
+    for (size_t i = 0; done && i < s->room; i++) {
+        char *piece = s->device + i * s->device_step;
+        if (i < s->pieces && s->mode & OUT) memcpy(s->host + i * s->host_step, piece, s->bytes);
+        if (i < s->pieces && !(s->mode & OUT) && memcmp(s->host + i * s->host_step, piece, s->bytes) != 0)
+            fail_msg("%s: wrote to an input", k->op);
+        for (size_t n = 0; i >= s->pieces && s->mode & ZERO && n < s->bytes / size; n++)
+            if (!(rt_check_get(s->dtype, piece, n) == 0))
+                fail_msg("%s: row %zu beyond the batch's rows is not zero", k->op, i - s->pieces);
+        /* Between the pieces of [heads, rows] are rows, written or not; between rows, what is somebody else's. */
+        for (size_t n = s->bytes; s->last == s->bytes && n < s->device_step && i + 1 < s->room; n++)
+            if ((unsigned char)piece[n] != 0xFF) fail_msg("%s: wrote behind row %zu", k->op, i);
+    }
+    cuemu_free(s->device);
+}
+
 static void check_beyond(const call *k, const binding *b) {
     const size_t size = rt_dtype_size(b->dtype);
     for (size_t i = b->bytes / size; i < b->room / size; i++) {
@@ -133,6 +200,7 @@ static rt_status end(call *k, rt_status status) {
             fail_msg("%s: wrote to an input (buffer %d)", k->op, i);
         cuemu_free(b->device);
     }
+    for (int i = 0; i < k->spread_count; i++) end_spread(k, &k->spreads[i], status == RT_OK);
     return status;
 }
 
@@ -175,6 +243,36 @@ static rt_status embed_backward(rt_backend *backend, const rt_embed_backward_arg
     a.dposition = parameter(&k, a.dposition, a.max_positions * n, sum);
     a.dgamma = parameter(&k, a.dgamma, n, sum), a.dbeta = parameter(&k, a.dbeta, n, sum);
     return end(&k, rt_cuda_embed_backward_launch(&k.e->launch, &a));
+}
+
+/* The same arguments on the device; `mode`: of what forward writes. */
+static void bind_attention(call *k, rt_attention_forward_args *f, int mode) {
+    const int64_t width = (int64_t)f->heads * f->head_dim;
+    f->batch = &k->batch, f->dropout = dropout_of(k, f->dropout);
+    f->q = strided(k, f->q, f->queries, width, f->q_stride, IN);
+    f->k = strided(k, f->k, RT_ROWS_TOKENS, width, f->k_stride, IN);
+    f->v = strided(k, f->v, RT_ROWS_TOKENS, width, f->v_stride, IN);
+    f->out = strided(k, f->out, f->queries, width, f->out_stride, mode);
+    f->lse = by_heads(k, f->lse, f->queries, f->heads, mode & (IN | OUT));
+}
+
+static rt_status attention_forward(rt_backend *backend, const rt_attention_forward_args *args) {
+    rt_attention_forward_args f = *args;
+    call k = begin(backend, "attention_forward", f.batch);
+    bind_attention(&k, &f, OUT | ZERO);
+    return end(&k, rt_cuda_attention_forward_launch(&k.e->launch, &f));
+}
+
+static rt_status attention_backward(rt_backend *backend, const rt_attention_backward_args *args) {
+    rt_attention_backward_args a = *args;
+    call k = begin(backend, "attention_backward", a.f.batch);
+    const int64_t width = (int64_t)a.f.heads * a.f.head_dim;
+    bind_attention(&k, &a.f, IN);
+    a.dout = strided(&k, a.dout, a.f.queries, width, a.f.out_stride, IN);
+    a.dq = strided(&k, a.dq, a.f.queries, width, a.dq_stride, OUT | ZERO);
+    a.dk = strided(&k, a.dk, RT_ROWS_TOKENS, width, a.dk_stride, OUT | ZERO);
+    a.dv = strided(&k, a.dv, RT_ROWS_TOKENS, width, a.dv_stride, OUT | ZERO);
+    return end(&k, rt_cuda_attention_backward_launch(&k.e->launch, &a));
 }
 
 static rt_status residual_norm_forward(rt_backend *backend, const rt_residual_norm_forward_args *args) {
@@ -325,6 +423,8 @@ rt_check *emulated_open(rt_precision precision, int threads, const rt_dims *dims
                           .convert = convert,
                           .embed_forward = embed_forward,
                           .embed_backward = embed_backward,
+                          .attention_forward = attention_forward,
+                          .attention_backward = attention_backward,
                           .residual_norm_forward = residual_norm_forward,
                           .residual_norm_backward = residual_norm_backward,
                           .select_rows_forward = select_rows_forward,

@@ -4,50 +4,6 @@
 #include "../kernels/test_dropout.c"
 #undef main
 
-/* Hidden masks of the three ops that draw them, at every rate of the CPU's own test. */
-static void hidden_masks_equal_the_reference(void **state) {
-    (void)state;
-    static const float rates[] = {0.1f, 0.5f, 0.999f, 0x1p-32f, 1e-12f};
-    for (size_t i = 0; i < 2 * COUNT(rates); i++) {
-        mask_case m = open_case(case_precisions[i % 2]);
-        rt_dropout drop = case_dropout(m.c, rates[i / 2], RT_SITE_POOLED);
-        unsigned char *pooled = rt_check_buffer(m.c, SEQS * WIDTH);
-        unsigned char *embedded = rt_check_buffer(m.c, m.tokens * WIDTH);
-        unsigned char *residual = rt_check_buffer(m.c, m.tokens * WIDTH);
-        pooled_mask(&m, &drop, WIDTH, pooled);
-        embedding_mask(&m, &drop, embedded);
-        residual_mask(&m, &drop, residual);
-        for (int b = 0; b < SEQS; b++) {
-            for (int ch = 0; ch < WIDTH; ch++)
-                assert_int_equal(pooled[b * WIDTH + ch], ref_keep_hidden(&drop, m.batch.example_id[b], 0, ch));
-            for (int t = m.batch.cu_seqlens[b]; t < m.batch.cu_seqlens[b + 1]; t++)
-                for (int ch = 0; ch < WIDTH; ch++) {
-                    int want = ref_keep_hidden(&drop, m.batch.example_id[b], t - m.batch.cu_seqlens[b], ch);
-                    assert_int_equal(embedded[t * WIDTH + ch], want);
-                    assert_int_equal(residual[t * WIDTH + ch], want);
-                }
-        }
-        rt_check_close(m.c);
-    }
-}
-
-static void hidden_masks_equal_the_vectors(void **state) {
-    (void)state;
-    mask_case m = open_case(RT_PRECISION_FP32);
-    rt_step_state *step = case_state(m.c, 0);
-    uint32_t *example = (uint32_t *)m.batch.example_id;
-    for (size_t i = 0; i < COUNT(hidden_vectors); i++) {
-        const hidden_vector *v = &hidden_vectors[i];
-        rt_dropout drop = {.p = v->p, .site = v->site, .view = v->view, .seed = v->seed, .state = step};
-        unsigned char *kept = rt_check_buffer(m.c, m.tokens * WIDTH);
-        step->step = v->step, example[3] = v->example;
-        embedding_mask(&m, &drop, kept);
-        for (int ch = 0; ch < 64; ch++)
-            assert_int_equal(kept[(m.batch.cu_seqlens[3] + v->position) * WIDTH + ch], (int)(v->kept >> ch & 1));
-    }
-    rt_check_close(m.c);
-}
-
 /* The op's results beside the CPU's, bit for bit: x times 0 or the scale, rounded once. Many sequences, some empty, so
  * that the search for a token's sequence takes more than one round. */
 static void results_equal_the_cpu(void **state) {
@@ -93,8 +49,9 @@ static void results_equal_the_cpu(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hidden_masks_equal_the_reference),
-        cmocka_unit_test(hidden_masks_equal_the_vectors),
+        cmocka_unit_test(masks_equal_the_reference),
+        cmocka_unit_test(masks_equal_the_vectors),
+        cmocka_unit_test(threshold_is_kept),
         cmocka_unit_test(results_equal_the_cpu),
         cmocka_unit_test(edges),
     };

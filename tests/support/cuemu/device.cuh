@@ -3,6 +3,7 @@
 #define RT_CUDA_DEVICE_CUH
 #include "core.hpp"
 #include <cmath>
+#include <map>
 
 #define RT_SHARED(type, name, count)                                                                                   \
     static const char name##_key = 0;                                                                                  \
@@ -14,7 +15,31 @@
     type *const name##_first = (type *)cuemu::shared_dynamic(&name##_bytes);                                           \
     const cuemu::shared_array<type> name(name##_first, name##_bytes / sizeof(type), {__FILE__, __LINE__})
 
-#define rt_launch(...) cuemu::launch_kernel(__FILE__, #__VA_ARGS__, __VA_ARGS__)
+#define rt_launch(...) cuemu::launch_allowed(__FILE__, #__VA_ARGS__, __VA_ARGS__)
+
+namespace cuemu {
+
+/* The smallest card that is claimed has 99 KiB for a block; more than 48 must be asked for first. */
+enum { SHARED_FREE = 48 * 1024, SHARED_MOST = 99 * 1024 };
+inline std::map<const void *, size_t> shared_allowed;
+
+template <typename... P, typename... A>
+rt_status launch_allowed(const char *file, const char *text, void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes,
+                         void *stream, A... args) {
+    if (bytes > SHARED_FREE && shared_allowed[(const void *)kernel] < bytes)
+        return rt_fail(RT_EINTERNAL, "%s: launch of %.60s...: %zu bytes of shared memory that were not asked for", file,
+                       text, bytes);
+    return launch_kernel(file, text, kernel, grid, block, bytes, stream, args...);
+}
+
+} // namespace cuemu
+
+template <typename... P> static inline rt_status rt_allow_shared(void (*kernel)(P...), size_t bytes) {
+    if (bytes > cuemu::SHARED_MOST)
+        return rt_fail(RT_EINTERNAL, "%zu bytes of shared memory for a block; 99 KiB are there on every card", bytes);
+    cuemu::shared_allowed[(const void *)kernel] = bytes;
+    return RT_OK;
+}
 
 static inline rt_status rt_zero_async(void *to, size_t bytes, void *stream) {
     return cuemu::zero_async(to, bytes, stream);
@@ -29,6 +54,11 @@ static inline float rt_float_of(uint32_t u) {
     float x;
     std::memcpy(&x, &u, 4);
     return x;
+}
+
+static inline float rt_exp2(float x) {
+    float y = exp2f(x);
+    return y < 0x1p-126f ? 0.0f : y; /* NaN stays */
 }
 
 /* --- barriers, votes, shuffles ------------------------------------------------------------------------------------ */
@@ -231,6 +261,10 @@ static inline void rt_mma_f16(float c[4], const uint32_t a[4], const uint32_t b[
 /* The copy lands when it is waited for; until then its target is NaN. */
 static inline void rt_copy_async16(void *to_shared, const void *from, CUEMU_SITE) {
     cuemu::copy_async(to_shared, from, 16, CUEMU_THERE);
+}
+static inline void rt_copy_async16_or_zero(void *to_shared, const void *from, bool lives, CUEMU_SITE) {
+    alignas(16) static const char zeros[16] = {};
+    cuemu::copy_async(to_shared, lives ? from : zeros, 16, CUEMU_THERE);
 }
 static inline void rt_copy_commit() {
     cuemu::copy_commit();
