@@ -28,8 +28,7 @@ $(BUILD)/nvcc/%.o: kernels/cuda/%.cu $(BUILD)/nvcc/settings
 	@mkdir -p $(@D)
 	@echo "  NVCC  $< ($(CUDA_ARCH))"
 	@$(RT_NVCC) $(CUDA_FLAGS) -Xptxas -v -MD -MF $(@:.o=.d) -MT $@ -c $< -o $@.$$$$.o > $(@:.o=.log) 2>&1 || \
-	    { cat $(@:.o=.log) && rm -f $@.$$$$.o && false; }
-	@mv -f $@.$$$$.o $@
+	    { cat $(@:.o=.log); rm -f $@.$$$$.o; false; } && mv -f $@.$$$$.o $@
 $(OBJ_cuda): MODULE_FLAGS = -fvisibility=hidden -Ikernels/cuda -Isrc -isystem $(RT_CUDA_HOME)/include
 
 # cudart is linked in: what it needs is the driver alone, so one library fewer must be found on a GPU's machine, and it
