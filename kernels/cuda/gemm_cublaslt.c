@@ -28,6 +28,8 @@ typedef struct {
     uint32_t a_aligned, b_aligned, c_aligned, d_aligned, bias_aligned; /* bytes; 0: no bias */
     uint8_t a_transposed, b_transposed, in, out;
 } shape;
+/* The library fills these: they have one size in its header and in the one that tests are built with. */
+_Static_assert(sizeof(cublasLtMatmulAlgo_t) == 64 && sizeof(cublasLtMatmulHeuristicResult_t) == 96, "as in CUDA 13");
 _Static_assert(sizeof(shape) == 3 * 8 + 5 * 4 + 4, "a shape has no padding");
 
 typedef struct {

@@ -1,4 +1,4 @@
-/* What we use of cublasLt.h, with its values; for building where there is no toolkit. tests/cuda/test_headers.sh
+/* What we use of cublasLt.h, with its values; for building where there is no toolkit. tests/cuda/test_nvcc_headers.sh
  * compares it with the toolkit's. */
 #ifndef RT_FAKE_CUBLASLT_H
 #define RT_FAKE_CUBLASLT_H

@@ -1,5 +1,5 @@
-/* What we use of cudnn.h, with its values; for building where there is no cuDNN. tests/cuda/test_headers.sh compares it
- * with NVIDIA's. Over it the functions are linked rather than looked for by the library's name. */
+/* What we use of cudnn.h, with its values; for building where there is no cuDNN. tests/cuda/test_nvcc_headers.sh
+ * compares it with NVIDIA's. Over it the functions are linked rather than looked for by the library's name. */
 #ifndef RT_FAKE_CUDNN_H
 #define RT_FAKE_CUDNN_H
 #define RT_CUDNN_IS_LINKED
