@@ -1,7 +1,8 @@
 #!/bin/bash
 # `make bench`: how fast the pieces and the whole are on this machine. Nothing is judged. `tools/bench.sh quick` takes
 # under half a minute, all of it under four on a quiet machine with two cores.
-# Usage: tools/bench.sh [quick|kernels|attention|tokenize|train]...   (none: all four)
+# Usage: tools/bench.sh [quick|kernels|attention|tokenize|data|train]...   (none: all five)
+# data takes 160,000 rows of the simulated shop; USERS=625000 makes 10^7 of them and wants 7 GB of room.
 # Texts are made here, always the same: pairs of 48 tokens on average, titles of 11. Models have random weights, which
 # cost what trained ones cost. The last lines are rows for PERFORMANCE.md.
 set -u -o pipefail
@@ -9,20 +10,20 @@ cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build}
 home=$build/bench/data
 what=("$@")
-[ $# -gt 0 ] || what=(kernels attention tokenize train)
+[ $# -gt 0 ] || what=(kernels attention tokenize data train)
 quick=
 for w in "${what[@]}"; do
     case $w in
     quick) quick=yes ;;
-    kernels | attention | tokenize | train) ;;
+    kernels | attention | tokenize | data | train) ;;
     *)
-        echo "usage: tools/bench.sh [quick|kernels|attention|tokenize|train]..." >&2
+        echo "usage: tools/bench.sh [quick|kernels|attention|tokenize|data|train]..." >&2
         exit 2
         ;;
     esac
 done
-[ "${what[*]}" = quick ] && what=(kernels attention tokenize train)
-for program in rectrain bench/bench_kernels bench/bench_attention bench/bench_tokenize; do
+[ "${what[*]}" = quick ] && what=(kernels attention tokenize data train)
+for program in rectrain bench/bench_kernels bench/bench_attention bench/bench_tokenize bench/bench_data; do
     if [ ! -x "$build/$program" ]; then
         echo "bench: $build/$program is not there: make bench" >&2
         exit 66
@@ -108,6 +109,24 @@ bench_tokenize() {
     "$build/bench/bench_tokenize" "$home/vocab.txt" "$home/pairs.tsv" history title | tee "$out" || return
     row "WordPiece, one thread, processor time, best of 5" "bench_tokenize vocab.txt pairs.tsv history title" \
         "$(sort -t : -k 2 -n -r "$out" | head -n 1)"
+}
+
+bench_data() {
+    local shop=$home/shop users=${USERS:-10000} out=$home/data.txt began ended
+    echo
+    echo "## rows from a table"
+    rm -rf "$shop" "$home/tokens"
+    "$build/rectrain" --quiet example --to "$shop" --users "$users" > /dev/null || return
+    "$build/bench/bench_data" "$home/tokens" "$home/vocab.txt" "$shop/train.tsv" history title click | tee "$out" || return
+    row "token cache, $cores threads to make it" "bench_data, USERS=$users" "$(cat "$out")"
+    began=$(date +%s.%N)
+    "$build/rectrain" --quiet data "$shop/train.tsv" --against "$shop/test.tsv" --set data.text_a=history --set data.text_b=title \
+        --set data.label=click --set data.group=impression_id --set data.user=user_id --set data.item=item_id > /dev/null 2>&1 || return
+    ended=$(date +%s.%N)
+    out=$(awk -v began="$began" -v ended="$ended" 'BEGIN { printf "%.2f s", ended - began }')
+    echo "rectrain data, train against test: $out"
+    row "rectrain data, train against test" "rectrain data, USERS=$users" "$out"
+    rm -rf "$shop" "$home/tokens"
 }
 
 # train NAME PRECISION DATA BATCH STEPS SETTINGS...: a few steps, without the first two, which make primitives and touch
