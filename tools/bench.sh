@@ -116,11 +116,11 @@ bench_data() {
     echo
     echo "## rows from a table"
     rm -rf "$shop" "$home/tokens"
-    "$build/rectrain" --quiet example --to "$shop" --users "$users" > /dev/null || return
+    "$build/rectrain" example --quiet --to "$shop" --users "$users" > /dev/null || return
     "$build/bench/bench_data" "$home/tokens" "$home/vocab.txt" "$shop/train.tsv" history title click | tee "$out" || return
     row "token cache, $cores threads to make it" "bench_data, USERS=$users" "$(cat "$out")"
     began=$(date +%s.%N)
-    "$build/rectrain" --quiet data "$shop/train.tsv" --against "$shop/test.tsv" --set data.text_a=history --set data.text_b=title \
+    "$build/rectrain" data --quiet "$shop/train.tsv" --against "$shop/test.tsv" --set data.text_a=history --set data.text_b=title \
         --set data.label=click --set data.group=impression_id --set data.user=user_id --set data.item=item_id > /dev/null 2>&1 || return
     ended=$(date +%s.%N)
     out=$(awk -v began="$began" -v ended="$ended" 'BEGIN { printf "%.2f s", ended - began }')
