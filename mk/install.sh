@@ -50,7 +50,9 @@ put() {
 put 755 "$BUILD/rectrain" bin/rectrain
 strip "$to/bin/rectrain"
 for plugin in "$BUILD"/rectrain-*.so; do
-    if [ -e "$plugin" ]; then put 755 "$plugin" "lib/rectrain/${plugin##*/}"; fi
+    if [ ! -e "$plugin" ]; then continue; fi
+    put 755 "$plugin" "lib/rectrain/${plugin##*/}"
+    strip --strip-unneeded "$to/lib/rectrain/${plugin##*/}"
 done
 
 # The library, static and shared, and what pkg-config says of it.

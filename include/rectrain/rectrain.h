@@ -14,9 +14,9 @@
  * Text is UTF-8. Any bytes are accepted: what is no UTF-8, and NUL where a size is given, is dropped as Hugging Face's
  * tokenizer drops it.
  *
- * Numbers are those of `rectrain predict` for the same rows in the same order, to the last bit, on the same kind of
- * processor, and the same again in every call. In other company a row may have other last bits: what a batch holds
- * decides which matrix products run.
+ * Models run on the CPU. Their numbers are those of `rectrain predict` with run.device = cpu for the same rows in the
+ * same order, to the last bit, on the same kind of processor, and the same again in every call. In other company a row
+ * may have other last bits: what a batch holds decides which matrix products run.
  *
  * Ownership. A model belongs to whoever loaded it until rectrain_free. Arguments are read during the call alone.
  * Strings that are returned belong to the library; the comments say how long they live. Nothing else is handed out.

@@ -233,18 +233,18 @@ rectrain_status rectrain_tokenize(rectrain_model *m, const rectrain_pair *given,
     lane *l = NULL;
     int n = 0, split = 0;
     if (!m || !given || !out_n || (!ids && capacity))
-        RT_GO(rt_fail(RT_EUSAGE, "rectrain_tokenize: %s is NULL",
-                      !m       ? "model"
-                      : !given ? "pair"
-                      : !out_n ? "n"
-                               : "ids"));
+        return public(rt_fail(RT_EUSAGE, "rectrain_tokenize: %s is NULL",
+                              !m       ? "model"
+                              : !given ? "pair"
+                              : !out_n ? "n"
+                                       : "ids"));
     RT_GO(read_pair(given, "rectrain_tokenize", 0, &pair));
     RT_GO(take_lane(m, &l));
     RT_GO(rt_encode(m->scorer.tok, l->scratch, &m->scorer.encode, pair.a, pair.a_size, pair.b, pair.b_size, l->ids, &n,
                     &split, NULL));
     *out_n = (size_t)n;
     if ((size_t)n > capacity) RT_GO(rt_fail(RT_EUSAGE, "rectrain_tokenize: %d tokens, and room for %zu", n, capacity));
-    memcpy(ids, l->ids, (size_t)n * sizeof *ids);
+    for (int i = 0; ids && i < n; i++) ids[i] = l->ids[i];
     for (int i = 0; types && i < n; i++) types[i] = i >= split;
 done:
     if (l) return_lane(m, l);
@@ -281,7 +281,7 @@ rectrain_status rectrain_predict(rectrain_model *m, const rectrain_pair *pairs, 
                                  float *logits) {
     rt_status rc = RT_OK;
     lane *l = NULL;
-    if (!m || (!pairs && n)) RT_GO(rt_fail(RT_EUSAGE, "rectrain_predict: %s is NULL", m ? "pairs" : "model"));
+    if (!m || (!pairs && n)) return public(rt_fail(RT_EUSAGE, "rectrain_predict: %s is NULL", m ? "pairs" : "model"));
     if (!n) goto done;
     RT_GO(take_lane(m, &l));
     for (size_t first = 0; first < n; first += RT_SCORER_WINDOW) {

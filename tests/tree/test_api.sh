@@ -49,10 +49,11 @@ tsan() { # SOURCE...: builds test_threads from the tree at hand
 run_tsan() {
     TSAN_OPTIONS=exitcode=99:suppressions=$PWD/tests/support/tsan.supp OMP_NUM_THREADS=1 "$scratch/tsan/test"
 }
-watched="src/api/api.c src/api/scorer.c src/api/worker.c src/eval/predictor.c src/eval/evaluate.c src/data/batch.c src/data/sampler.c
-    src/base/status.c src/base/text.c src/base/string.c src/base/path.c src/base/file.c src/text/tokenizer.c src/text/wordpiece.c
-    src/text/token_encode.c src/text/vocab.c src/checkpoint/source.c src/checkpoint/checkpoint.c src/config/config.c
-    src/config/value.c src/config/options.c src/model/model.c src/model/encoder.c kernels/cpu/backend.c kernels/cpu/gemm.c"
+watched="src/api/api.c src/api/scorer.c src/api/worker.c src/eval/predictor.c src/eval/evaluate.c src/data/batch.c
+    src/data/feed.c src/data/sampler.c src/base/status.c src/base/text.c src/base/string.c src/base/path.c
+    src/base/file.c src/text/tokenizer.c src/text/wordpiece.c src/text/token_encode.c src/text/vocab.c
+    src/checkpoint/source.c src/checkpoint/checkpoint.c src/config/config.c src/config/value.c src/config/options.c
+    src/model/model.c src/model/encoder.c kernels/cpu/backend.c kernels/cpu/gemm.c"
 # shellcheck disable=SC2086 # words
 if printf 'int main(void) { return 0; }\n' > "$scratch/e.c" && gcc -fsanitize=thread "$scratch/e.c" -o "$scratch/e" 2> /dev/null && "$scratch/e"; then
     ok "ThreadSanitizer: it builds" tsan $watched

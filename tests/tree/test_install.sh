@@ -36,6 +36,7 @@ debug_in() { readelf -S --wide "$1" | grep -F .debug_info; }
 places() { grep -rlF -e "$tree" -e "$BUILD" -e "$scratch" "$to"; }
 
 ok "it installs" sh mk/install.sh
+[ -d "$DESTDIR" ] || done_testing
 # Away from where it was staged: nothing may hang on the place.
 mv "$DESTDIR" "$scratch/moved"
 to=$scratch/moved$PREFIX
@@ -137,7 +138,7 @@ gcc -O1 same.c -o same || exit 1
 } > rows.tsv
 # as_predict PROGRAM CHECKPOINT: the example program's numbers are those of `rectrain predict`
 as_predict() {
-    "$to/bin/rectrain" predict --quiet --checkpoint "$2" --data rows.tsv --logits --set data.group= > wanted.tsv || return 1
+    "$to/bin/rectrain" predict --quiet --checkpoint "$2" --data rows.tsv --logits --set data.group= --set run.device=cpu > wanted.tsv || return 1
     tail -n +2 rows.tsv | "$1" "$2" > found.tsv || return 1
     # The predicted label is a word; a model of one label has none.
     tail -n +2 wanted.tsv | awk -F '\t' -v OFS='\t' 'NF % 2 == 0 { $2 = ""; sub(/\t\t/, "\t") } { print }' > wanted
