@@ -97,15 +97,16 @@ static const rt_command_row commands[] = {
      "--defaults prints every option with its explanation instead, to start a file of one's own from.",
      NULL},
     {"doctor", rt_cmd_doctor, "what this machine can do, and why not more",
-     EXAMPLES("rectrain doctor"),
-     "[--json]",
-     "Processor, instruction level, memory, precisions, libraries, GPU, caches of models, folders of configurations.",
+     EXAMPLES("rectrain doctor", "rectrain doctor --config FILE"),
+     "[--json] [--config FILE]",
+     "Processor, instruction level, memory, precisions, libraries, GPUs, caches of models, folders of configurations.\n"
+     "With --config also the memory that this run would take on its device, and the micro-batches that fit.",
      NULL},
 };
 
 #define AT(field) offsetof(rt_cli, field)
 static const rt_flag_row flags[] = {
-    {"--config", 0, RT_FLAG_TEXT, AT(config), "FILE", " train config data ", "",
+    {"--config", 0, RT_FLAG_TEXT, AT(config), "FILE", " train config data doctor ", "",
      "the configuration: a file, or a name in RECTRAIN_CONFIG_PATH or the installed configs", 0, 0},
     {"--checkpoint", 0, RT_FLAG_TEXT, AT(checkpoint), "FILE.h5", " eval predict export tokenize example data ", " eval predict export ",
      "a checkpoint: best.h5 of a run, or what convert wrote", 0, 0},

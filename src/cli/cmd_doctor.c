@@ -160,7 +160,8 @@ static void gpus(report *r) {
         if (rc != RT_OK) break;
         if (n == 0) say(r, "CUDA", "%s loads; run.device = auto takes the GPU", path ? path : "the plugin");
         snprintf(key, sizeof key, "GPU %d", n);
-        say(r, key, "%s; %s", be->description,
+        const char *name = strstr(be->description, ": "); /* "GPU 0: " is the key already */
+        say(r, key, "%s; %s", name ? name + 2 : be->description,
             bf16 ? "fp32, tf32, bf16; run.precision = auto takes bf16" : "fp32 alone; run.precision = auto takes it");
         be->close(be);
     }
@@ -241,6 +242,25 @@ static void variables(report *r, const char *const *environment) {
     rt_text_free(&list);
 }
 
+/* With --config: the run's model is built on the run's device, as training would, and what that takes is told. */
+static void plan(report *r, rt_cli *cli, const rt_config *cfg) {
+    rt_setup s = {.cli = cli, .cfg = cfg};
+    rt_text memory = {0};
+    rt_status rc;
+    RT_GO(rt_setup_base(&s, cfg->model.base, true));
+    RT_GO(rt_setup_backend(&s));
+    RT_GO(rt_setup_model(&s, true, 0, 0, cfg->train.micro_batch_tokens));
+    rt_setup_memory_text(&s, &memory);
+    RT_GO(rt_text_status(&memory));
+    say(r, "the run's device", "%s", s.be->description);
+    say(r, "the run's memory", "%s; train.micro_batch_tokens is %d", memory.data, s.micro_tokens);
+done:
+    if (rc != RT_OK) say(r, "the run", "%s", rt_error_get()->text);
+    rt_error_clear();
+    rt_text_free(&memory);
+    rt_setup_close(&s);
+}
+
 rt_status rt_cmd_doctor(rt_cli *cli) {
     report r = {.json = cli->json};
     rt_config *cfg = NULL;
@@ -256,6 +276,7 @@ rt_status rt_cmd_doctor(rt_cli *cli) {
     hub_cache(&r);
     config_folders(&r, cli->program);
     variables(&r, cli->environment);
+    if (cli->config) plan(&r, cli, cfg);
     if (cli->json) rt_text_puts(&r.out, "\n}\n");
     RT_GO(rt_text_status(&r.out));
     RT_GO(rt_cli_write(r.out.data, r.out.size));

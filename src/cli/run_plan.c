@@ -1,5 +1,4 @@
 /* Settings of the loop from the configuration; the plan and the estimated time that stand before step 1. */
-#include "../base/arena.h"
 #include "../base/clock.h"
 #include "run.h"
 #include <math.h>
@@ -141,7 +140,6 @@ rt_status rt_run_plan(rt_run *run) {
     const rt_config *cfg = run->cfg;
     const rt_train_state *t = &run->state.train;
     char buffer[48], eta[32];
-    const double mb = 1048576.0;
     rt_info(log,
             "model: %d layers x %d, %d heads, feed-forward %d, vocabulary %d, %s pooling, %d label%s; %.2f M "
             "parameters, %.2f M trained (%s)",
@@ -149,12 +147,10 @@ rt_status rt_run_plan(rt_run *run) {
             s->bert.pooling == RT_POOL_CLS ? "CLS" : "mean", s->n_labels, s->n_labels == 1 ? "" : "s",
             (double)rt_param_count(&s->table, false) / 1e6, (double)rt_param_count(&s->table, true) / 1e6,
             frozen_text(cfg, buffer));
-    rt_info(log,
-            "memory: parameters %.0f MiB, gradients and moments %.0f, packed weights %.0f, activations %.0f a 1,000 "
-            "tokens (at most %.0f), workspace %.0f",
-            (double)s->model.bytes_params / mb, (double)s->model.bytes_train / mb, (double)s->model.bytes_packed / mb,
-            (double)s->bytes_activations_per_1000 / mb, (double)s->bytes_activations / mb,
-            (double)s->bytes_workspace / mb);
+    rt_text memory = {0};
+    rt_setup_memory_text(s, &memory);
+    rt_info(log, "memory: %s", memory.data ? memory.data : "");
+    rt_text_free(&memory);
     rt_info(log,
             "training: %llu steps of %d sequences (%u an epoch), micro-batches of at most %d tokens, %s %g, %s "
             "schedule, %llu warm-up steps",

@@ -1,5 +1,4 @@
 #include "setup.h"
-#include "../base/arena.h"
 #include "../base/cpu.h"
 #include "../base/file.h"
 #include <math.h>
@@ -108,16 +107,6 @@ static int round_up(int64_t n, int to) {
     return (int)((n + to - 1) / to * to);
 }
 
-/* micro_batch_tokens = auto: a quarter of the machine's memory after what the model itself needs, 512 to 16,384. A
- * function of total memory and model size alone. */
-static int auto_micro_tokens(const rt_setup *s, size_t fixed) {
-    size_t total = rt_memory_total(), left = total > fixed ? (total - fixed) / 4 : 0;
-    size_t tokens = s->bytes_activations_per_1000 ? left / (s->bytes_activations_per_1000 / 1000 + 1) : 512;
-    if (tokens < 512) tokens = 512;
-    if (tokens > 16384) tokens = 16384;
-    return (int)(tokens / 64 * 64);
-}
-
 rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t largest_step_tokens, int micro_tokens) {
     const rt_config *cfg = s->cfg;
     rt_classify_options options = {
@@ -146,8 +135,7 @@ rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t larges
         size_t activations, workspace;
         RT_TRY(rt_encoder_measure(&s->model, &sizes, &activations, &workspace));
         s->bytes_activations_per_1000 = activations / 1024 * 1000;
-        s->micro_tokens =
-            micro_tokens > 0 ? micro_tokens : auto_micro_tokens(s, s->model.bytes_params + s->model.bytes_train);
+        s->micro_tokens = micro_tokens > 0 ? micro_tokens : rt_setup_auto_tokens(s);
         int64_t tokens = s->micro_tokens > longest ? s->micro_tokens : longest;
         if (largest_step_tokens > 0 && largest_step_tokens < tokens) tokens = largest_step_tokens;
         sizes.train_tokens = round_up(tokens, 64);

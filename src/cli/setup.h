@@ -1,6 +1,8 @@
 /* Puts the parts of a command together: configuration -> tokenizer, backend, model, objective, data. */
 #ifndef RT_CLI_SETUP_H
 #define RT_CLI_SETUP_H
+#include "../base/plugin.h"
+#include "../base/text.h"
 #include "../checkpoint/source.h"
 #include "../comm/comm.h"
 #include "../data/dataset.h"
@@ -45,6 +47,11 @@ rt_status rt_setup_backend(rt_setup *s);
 /* The CUDA backend through its plugin: RT_EUNAVAILABLE or RT_ECONFIG with a sentence. *plugin (may be NULL): the
  * plugin's path or NULL; the caller frees it. */
 rt_status rt_setup_open_cuda(const rt_backend_options *options, rt_backend **out, char **plugin);
+extern const rt_plugin_spec rt_setup_cuda_plugin;
+/* setup_memory.c: train.micro_batch_tokens = auto, once a model and its activations are measured; and what everything
+ * takes of the device's memory, in words. */
+int rt_setup_auto_tokens(const rt_setup *s);
+void rt_setup_memory_text(const rt_setup *s, rt_text *out);
 /* Parameter table and memory; sizes from the data at hand (longest row of all sets, tokens of the largest step).
  * longest 0: evaluation alone, with data.max_length. */
 rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t largest_step_tokens, int micro_tokens);

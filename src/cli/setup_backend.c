@@ -10,14 +10,13 @@ static const char *precision_name(rt_precision precision) {
     return precision == RT_PRECISION_BF16 ? "bf16" : precision == RT_PRECISION_TF32 ? "tf32" : "fp32";
 }
 
+const rt_plugin_spec rt_setup_cuda_plugin = {
+    .file = "rectrain-cuda.so", .abi_symbol = "rt_cuda_abi", .abi = RT_KERNELS_ABI, .entry = "rt_cuda_backend_open"};
+
 rt_status rt_setup_open_cuda(const rt_backend_options *options, rt_backend **out, char **plugin) {
-    static const rt_plugin_spec spec = {.file = "rectrain-cuda.so",
-                                        .abi_symbol = "rt_cuda_abi",
-                                        .abi = RT_KERNELS_ABI,
-                                        .entry = "rt_cuda_backend_open"};
     rt_plugin_entry entry;
     *out = NULL;
-    RT_TRY(rt_plugin_open(&spec, &entry, plugin));
+    RT_TRY(rt_plugin_open(&rt_setup_cuda_plugin, &entry, plugin));
     return ((open_function)entry)(options, out);
 }
 
