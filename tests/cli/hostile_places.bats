@@ -38,7 +38,7 @@ scores() { hostile "$1" "$2" - predict --checkpoint best.h5 --data dev.tsv --out
     [ -p pipe ]
     "$PROGRAM" predict --checkpoint best.h5 --data dev.tsv > straight.tsv 2> got.err
     cmp straight.tsv through.tsv
-    { echo before && "$PROGRAM" predict --checkpoint best.h5 --data dev.tsv --output /dev/stdout 2> got.err; } > through.tsv
+    { echo before && "$PROGRAM" predict --checkpoint best.h5 --data dev.tsv --output /dev/fd/1 2> got.err; } > through.tsv
     { echo before && cat straight.tsv; } | cmp - through.tsv
     "$PROGRAM" predict --checkpoint best.h5 --data dev.tsv --output /dev/fd/7 7> through.tsv 2> got.err
     cmp straight.tsv through.tsv
