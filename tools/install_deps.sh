@@ -88,6 +88,8 @@ if [ "$what" = test ] || [ "$what" = fuzz ]; then
         { printf '#include <boost/context/fiber.hpp>\nint main() { return 0; }\n' > "$work/b.cpp" &&
             g++ "$work/b.cpp" -o "$work/b" -lboost_context > /dev/null 2>&1; } || want libboost-context-dev
     want_command bats bats
+    want_library libopenmpi-dev mpi.h ompi-c
+    want_command mpirun openmpi-bin
 fi
 missing=${missing# }
 
@@ -110,9 +112,9 @@ by_hand() {
     elif [ "$what" != fetch ]; then
         echo "  Fedora, RHEL:    dnf install gcc make binutils pkgconf onednn-devel hdf5-devel libini_config-devel" \
             "jansson-devel utf8proc-devel xxhash-devel zlib-devel libzstd-devel libcmocka-devel bats gcc-c++" \
-            "boost-devel" >&2
+            "boost-devel openmpi-devel" >&2
         echo "  conda-forge:     conda install -c conda-forge c-compiler make binutils pkg-config onednn hdf5" \
-            "jansson libutf8proc xxhash zlib zstd cmocka bats-core cxx-compiler libboost-devel" >&2
+            "jansson libutf8proc xxhash zlib zstd cmocka bats-core cxx-compiler libboost-devel openmpi" >&2
         echo "                   and libini_config from source: https://github.com/SSSD/ding-libs" >&2
     else
         echo "  Fedora, RHEL:    dnf install curl ca-certificates python3-pip" >&2

@@ -1,0 +1,165 @@
+#!/usr/bin/env bats
+# One run on several ranks under mpirun: the same losses, one folder, one log; stopped on some ranks and gone on with on
+# others; a rank that stands still or has another configuration ends all, by name.
+load common
+load train_shop
+
+usual=(--config tiny.ini --set track.jsonl_every=1 --set train.epochs=5 --set optimizer.clip_norm=1)
+
+setup_file() {
+    unset_variables
+    cd "$BATS_FILE_TMPDIR" || return 1
+    make_shop 160 60
+}
+
+setup() {
+    unset_variables
+    cd "$BATS_FILE_TMPDIR" || return 1
+    [ -e "$BUILD/rectrain-mpi.so" ] || skip "the MPI plugin is not built"
+    command -v mpirun > /dev/null || skip "mpirun is not installed"
+}
+
+# In more ranks than cores if need be, which then give way to each other.
+mpi=(mpirun --allow-run-as-root --oversubscribe --bind-to none)
+
+# ranks N ARGS...
+ranks() {
+    local n=$1
+    shift
+    "${mpi[@]}" -n "$n" "$PROGRAM" "$@"
+}
+
+# losses NAME: step and loss of every train line, then AUC and log loss of every evaluation
+losses() {
+    sed -n -e 's/.*"event": "train", "step": \([0-9]*\),.*"loss": \([0-9.e+-]*\),.*/\1 \2/p' \
+        -e 's/.*"event": "eval", "step": \([0-9]*\),.*"log_loss": \([0-9.e+-]*\),.*/eval \2/p' "runs/$1/metrics.jsonl"
+}
+
+# close_to A B: the same steps, and numbers within 1e-5 of each other, relatively
+close_to() {
+    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v least="$3" '
+        { d = $2 - $4; if (d < 0) d = -d; if ($1 != $3 || NF != 4 || d > 1e-5 * $4) { print "differs: " $0; bad = 1 } }
+        END { if (NR < least) { print NR " lines"; bad = 1 }; exit bad }'
+}
+
+@test "the same run on 1, 2, 3 and 4 ranks" {
+    local n
+    "$PROGRAM" "${usual[@]}" --set run.name=on1 > on1.out 2> on1.err
+    for n in 2 3 4; do
+        ranks $n "${usual[@]}" --set run.name=on$n > on$n.out 2> on$n.err || { cat on$n.err && false; }
+        close_to on$n on1 100
+        # Only rank 0 speaks, and it says what one process says.
+        [ "$(grep -c 'best checkpoint' on$n.err)" -eq 1 ]
+        [ "$(grep -c 'dev, step' on$n.out)" -eq "$(grep -c 'dev, step' on1.out)" ]
+        grep -q "^$n ranks, started by mpirun" on$n.err
+    done
+    # The sums of the rows are of all ranks.
+    diff <(grep -o '"seqs": [0-9]*, "tokens": [0-9]*' runs/on1/metrics.jsonl) \
+        <(grep -o '"seqs": [0-9]*, "tokens": [0-9]*' runs/on4/metrics.jsonl)
+}
+
+@test "batches smaller than the number of ranks, by row and by class weighted" {
+    local more=(--set train.batch_size=2 --set data.weight=weight --set train.class_weights=1,2 --set train.epochs=1)
+    "$PROGRAM" "${usual[@]}" "${more[@]}" --set run.name=small1 > /dev/null 2> small.err
+    ranks 4 "${usual[@]}" "${more[@]}" --set run.name=small4 > /dev/null 2> small.err || { cat small.err && false; }
+    close_to small4 small1 80
+}
+
+@test "evaluation of one checkpoint is the same to the bit on any number of ranks" {
+    local n args=(--config tiny.ini --set optimizer.learning_rate=0 --set train.epochs=1 --set eval.batch_tokens=512
+        --set data.dev=train.tsv)
+    "$PROGRAM" "${args[@]}" --set run.name=still1 > still1.out 2> still.err
+    for n in 2 3; do
+        ranks $n "${args[@]}" --set run.name=still$n > still$n.out 2> still.err
+        cmp still1.out still$n.out
+    done
+}
+
+# stopped N NAME SIGNAL: a run on N ranks that a signal ends in its middle, with exit code 75
+stopped() {
+    local i pid status=0
+    "${mpi[@]}" -n "$1" "$PROGRAM" "${usual[@]}" --set run.name="$2" > stop.out 2> stop.err 3>&- &
+    pid=$!
+    for ((i = 0; i < 3000; i++)); do
+        grep -q '"event": "train", "step": 1[0-9],' "runs/$2/metrics.jsonl" 2> /dev/null && break
+        kill -0 "$pid" 2> /dev/null || break
+        sleep 0.01
+    done
+    kill -s "$3" "$pid" || true
+    wait "$pid" || status=$?
+    [ "$status" -eq 75 ] || { echo "exit code $status" && cat stop.err && return 1; }
+}
+
+@test "stopped on 4 ranks, gone on with 2, then 1" {
+    "$PROGRAM" "${usual[@]}" --set run.name=steady > /dev/null 2> steady.err
+    stopped 4 elastic USR1 # mpirun passes it on to every rank
+    ! grep -q '"event": "end"' runs/elastic/metrics.jsonl
+    ranks 2 "${usual[@]}" --set run.name=elastic > /dev/null 2> elastic.err || {
+        cat elastic.err && false
+    }
+    grep -q 'going on after step' elastic.err
+    close_to elastic steady 100
+}
+
+@test "stopped and gone on with on the same number: the same bytes" {
+    ranks 2 "${usual[@]}" --set run.name=pair > /dev/null 2> pair.err
+    ranks 2 "${usual[@]}" --set run.name=again > /dev/null 2> pair.err
+    same_run runs/pair runs/again
+    stopped 2 broken USR1
+    ranks 2 "${usual[@]}" --set run.name=broken > /dev/null 2> broken.err
+    cmp runs/pair/best.h5 runs/broken/best.h5
+    cmp runs/pair/last.h5 runs/broken/last.h5
+}
+
+@test "another configuration on one rank" {
+    local status=0
+    "${mpi[@]}" -n 1 "$PROGRAM" "${usual[@]}" --set run.name=differs : \
+        -n 1 "$PROGRAM" "${usual[@]}" --set run.name=differs --set optimizer.learning_rate=1e-2 > /dev/null 2> differs.err ||
+        status=$?
+    [ "$status" -eq 78 ] || { cat differs.err && false; }
+    grep -q 'rank 1 on .* has another configuration' differs.err
+    [ ! -e runs/differs/last.h5 ]
+}
+
+@test "a failure of rank 0 ends the others with its words and its exit code" {
+    local status=0
+    ranks 3 "${usual[@]}" --set run.name=fails --set data.train=nothere.tsv > /dev/null 2> fails.err || status=$?
+    [ "$status" -eq 66 ] || { cat fails.err && false; }
+    grep -q '^error: nothere.tsv: no such file' fails.err
+}
+
+@test "a rank that stands still: the others name it and end in time" {
+    local i status=0 pid child
+    "${mpi[@]}" -n 3 "$PROGRAM" "${usual[@]}" --set run.name=still --set train.epochs=5000 \
+        --set distributed.timeout=5 > /dev/null 2> stuck.err 3>&- &
+    pid=$!
+    for ((i = 0; i < 3000; i++)); do
+        grep -q '"event": "train", "step": 2[0-9],' runs/still/metrics.jsonl 2> /dev/null && break
+        sleep 0.01
+    done
+    for child in $(pgrep -P "$pid"); do
+        tr '\0' '\n' < "/proc/$child/environ" | grep -q '^OMPI_COMM_WORLD_RANK=1$' && kill -STOP "$child"
+    done
+    SECONDS=0
+    wait "$pid" || status=$?
+    [ "$status" -ne 0 ]
+    [ "$SECONDS" -le 30 ] # 5 s, and what a busy machine adds
+    grep -q 'rank 1 on .* has not answered for .* s; last heard of at step [0-9]*, ' stuck.err || { cat stuck.err && false; }
+    sleep 1
+    ! pgrep -f 'run.name=still --set train.epochs=5000' # no orphan
+}
+
+@test "launchers that cannot work say which line does" {
+    local status=0
+    RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=4444 "$PROGRAM" "${usual[@]}" 2> launch.err || status=$?
+    [ "$status" -eq 78 ]
+    grep -q 'torchrun started 2 ranks.*mpirun -n 2 rectrain' launch.err
+    status=0
+    SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_NTASKS=2 "$PROGRAM" "${usual[@]}" 2> launch.err || status=$?
+    [ "$status" -eq 78 ]
+    grep -q '^rank 1 on .*srun --mpi=pmix -n 2 rectrain' launch.err
+    status=0
+    RANK=7 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=4444 "$PROGRAM" "${usual[@]}" 2> launch.err || status=$?
+    [ "$status" -eq 78 ]
+    grep -q 'rank 7 of 2' launch.err
+}
