@@ -29,8 +29,8 @@ struct rt_comm {
     rt_status (*reduce_start)(rt_comm *, float *data, int64_t offset, int64_t count);
     rt_status (*poll)(rt_comm *); /* lets transfers advance; cheap */
     rt_status (*wait_all)(rt_comm *);
-    /* Every rank's shard to all. */
-    rt_status (*all_gather)(rt_comm *, float *data);
+    /* Rank r's elements [starts[r], starts[r + 1]) of `size` bytes each to all; starts is [ranks + 1]. */
+    rt_status (*all_gather)(rt_comm *, void *data, const int64_t *starts, size_t size);
     void (*close_data)(rt_comm *);
 
     /* Host plane: on return every rank has the same. */

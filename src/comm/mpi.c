@@ -115,15 +115,14 @@ static rt_status wait_all(rt_comm *c) {
     return rc;
 }
 
-static rt_status all_gather(rt_comm *c, float *data) {
+static rt_status all_gather(rt_comm *c, void *data, const int64_t *starts, size_t size) {
     plane *p = c->data;
-    if (!c->shards) return rt_fail(RT_EINTERNAL, "all_gather without shards");
     for (int r = 0; r < c->size; r++) {
-        for (int64_t at = c->shards[r]; at < c->shards[r + 1]; at += PIECE) {
-            int64_t left = c->shards[r + 1] - at;
+        const int64_t end = starts[r + 1] * (int64_t)size;
+        for (int64_t at = starts[r] * (int64_t)size; at < end; at += PIECE) {
             RT_TRY(room(p));
-            RT_TRY(check(MPI_Ibcast(data + at, left < PIECE ? (int)left : PIECE, MPI_FLOAT, r, MPI_COMM_WORLD,
-                                    &p->requests[p->n]),
+            RT_TRY(check(MPI_Ibcast((char *)data + at, end - at < PIECE ? (int)(end - at) : PIECE, MPI_BYTE, r,
+                                    MPI_COMM_WORLD, &p->requests[p->n]),
                          "MPI_Ibcast"));
             p->n++;
         }

@@ -173,16 +173,15 @@ static rt_status wait_all(rt_comm *c) {
     return cuda(cudaStreamWaitEvent(p->be->stream, p->reduced, 0), "waiting for sums");
 }
 
-static rt_status all_gather(rt_comm *c, float *data) {
+static rt_status all_gather(rt_comm *c, void *data, const int64_t *starts, size_t size) {
     plane *p = c->data;
-    if (!c->shards) return rt_fail(RT_EINTERNAL, "all_gather without shards");
     RT_TRY(follow(p));
     RT_TRY(settle(p, p->f.GroupStart(), "ncclGroupStart"));
     ncclResult_t result = ncclSuccess;
     for (int r = 0; r < c->size && result == ncclSuccess; r++) {
-        int64_t n = c->shards[r + 1] - c->shards[r];
-        float *from = data + c->shards[r];
-        if (n > 0) result = p->f.Broadcast(from, from, (size_t)n, ncclFloat, r, p->comm, p->stream);
+        char *from = (char *)data + (size_t)starts[r] * size;
+        size_t bytes = (size_t)(starts[r + 1] - starts[r]) * size;
+        if (bytes) result = p->f.Broadcast(from, from, bytes, ncclInt8, r, p->comm, p->stream);
         if (result == ncclInProgress) result = ncclSuccess;
     }
     ncclResult_t ended = p->f.GroupEnd();

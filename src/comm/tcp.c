@@ -168,7 +168,8 @@ static rt_status no_data_plane(rt_comm *c, float *data, int64_t offset, int64_t 
     return rt_fail(RT_EINTERNAL, "%s: no data plane is attached", c->name);
 }
 
-static rt_status no_gather(rt_comm *c, float *data) {
+static rt_status no_gather(rt_comm *c, void *data, const int64_t *starts, size_t size) {
+    (void)starts, (void)size;
     return no_data_plane(c, data, 0, 0);
 }
 
