@@ -47,6 +47,9 @@ near() {
             END { if (NR < 5) { print NR " numbers"; bad = 1 } exit bad }'
 }
 
+# the lines of a run's training steps
+steps() { grep '"event": "train"' "runs/$1/metrics.jsonl"; }
+
 @test "a run on the GPU is the CPU's run" {
     has "$(cat gpu.err)" "GPU 0: Emulated GPU 0 (sm_90)"
     has "$(cat cpu.err)" "precision fp32"
@@ -65,7 +68,7 @@ near() {
 @test "bf16 trains, and is what auto takes on such a GPU" {
     train auto --set run.device=auto --set run.precision=auto --set train.epochs=1
     has "$(cat auto.err)" "precision bf16 (auto: the GPU computes bf16)"
-    near loss runs/auto/metrics.jsonl <(head -n "$(wc -l < runs/auto/metrics.jsonl)" runs/cpu/metrics.jsonl) 0.05
+    near loss <(steps auto) <(steps cpu | head -n "$(steps auto | wc -l)") 0.05
     FAKE_CUDA_SM=75 train old --set run.device=auto --set run.precision=auto --set train.max_steps=2
     has "$(cat old.err)" "(sm_75)"
     has "$(cat old.err)" "precision fp32 (auto: the GPU has no bf16 units)"
@@ -86,8 +89,7 @@ near() {
         wait $pid && status=0 || status=$?
         [ $status -eq 75 ] || [ $status -eq 0 ] # it may have been quicker
         expect 0 --config tiny.ini --set run.name=$first-first --set track.jsonl_every=1 --set run.device=$second
-        near loss <(grep '"event": "train"' runs/$first-first/metrics.jsonl) \
-            <(grep '"event": "train"' runs/cpu/metrics.jsonl) 2e-5
+        near loss <(steps $first-first) <(steps cpu) 2e-5
     done
 }
 

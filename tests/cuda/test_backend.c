@@ -171,6 +171,10 @@ static void out_of_memory_names_the_knobs(void **state) {
     /* and goes on: the error was taken */
     rt_check_ok(be->write(be, most, "abcd", 4), "write");
     rt_check_ok(be->synchronize(be), "synchronize");
+    fake_fail_call(1, cudaErrorUnknown);
+    fails(RT_EINTERNAL, be->zero(be, most, 16), "unknown error (cudaErrorUnknown)");
+    rt_check_ok(be->write(be, most, "abcd", 4), "an error that was told is not found again");
+    rt_check_ok(be->synchronize(be), "synchronize");
     be->release(be, most, 16 * MIB);
     finish(be, "out of memory");
 }

@@ -24,7 +24,7 @@ calls() {
 # stdout carries results, which only the command line prints
 prints() { calls 'printf|puts|putchar|vprintf' src kernels include | grep -v '^src/cli/'; }
 exits_outside_cli() { calls 'exit|_exit|_Exit|quick_exit|abort|assert' src kernels include | grep -v '^src/cli/'; }
-backend_ifdefs() { grep -rnE '^ *# *(if|ifdef|ifndef|elif).*(CUDA|MPI|NCCL)' src include kernels --include='*.[ch]'; }
+backend_ifdefs() { grep -rnE '^ *# *(if|ifdef|ifndef|elif).*(CUDA|MPI|NCCL)' src include kernels --include='*.[ch]' | grep -vE '#ifndef RT_[A-Z_]+_H$'; }
 fast_math() {
     grep -nE -- '-Ofast|-ffast-math|-march=native|--use_fast_math|-ffinite-math-only' Makefile mk/* tools/*.sh | grep -vE '^[^:]*:[0-9]+:\s*#'
     grep -rnE 'ffast-math|Ofast|finite-math' src include kernels | grep -vE '^[^:]*:[0-9]+: *(\*|/\*|//)'
