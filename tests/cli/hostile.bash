@@ -86,6 +86,28 @@ put_byte() {
 zeros() { head -c "$1" /dev/zero; }
 letters() { zeros "$1" | tr '\0' a; }
 
+# What any file can be instead of what it says: altered KIND FILE ORIGINAL
+altered() {
+    rm -rf "$2"
+    case $1 in
+    empty) : > "$2" ;;
+    half) head -c $(($(stat -c %s "$3") / 2)) "$3" > "$2" ;;
+    nul) cp "$3" "$2" && put_byte "$2" 5 0 ;;
+    utf8) cp "$3" "$2" && put_byte "$2" 5 255 ;;
+    deep) zeros 100000 | tr '\0' '[' > "$2" ;;
+    line) letters 100000000 > "$2" ;;
+    list) { printf '{"a":[' && zeros 2000000 | sed 's/\x00/0,/g' && echo '0]}'; } > "$2" ;;
+    keys) awk 'BEGIN { printf "{"; for (i = 0; i < 600000; i++) printf "\"%x\":0,", i; print "\"a\":0}" }' > "$2" ;;
+    objects) { printf '{"a":[' && zeros 1000000 | sed 's/\x00/{},/g' && echo '0]}'; } > "$2" ;;
+    sparse) truncate -s 3G "$2" ;;
+    folder) mkdir "$2" ;;
+    pipe) mkfifo "$2" ;;
+    circle) ln -s "${2##*/}" "$2" ;;
+    nowhere) ln -s nothing "$2" ;;
+    device) ln -s /dev/zero "$2" ;;
+    esac
+}
+
 # A folder with a trained checkpoint (best.h5), the same as a Hugging Face folder (hf), a vocabulary and tables.
 make_victims() {
     make_shop 24 12
