@@ -63,7 +63,7 @@ rt_status rt_cuda_synchronize(rt_backend *backend);
 /* First in every slot: a thread's current device is its own, so a backend that changes threads sets it again. */
 rt_status rt_cuda_enter(rt_cuda_context *cuda);
 
-/* linear.c: slots of the table. */
+/* linear_products.c: slots of the table. */
 rt_status rt_cuda_linear_forward(rt_backend *backend, const rt_linear_forward_args *a);
 rt_status rt_cuda_linear_backward(rt_backend *backend, const rt_linear_backward_args *a);
 size_t rt_cuda_packed_bytes(rt_backend *backend, int64_t n, int64_t k);
