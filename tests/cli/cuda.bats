@@ -189,6 +189,9 @@ steps() { grep '"event": "train"' "runs/$1/metrics.jsonl"; }
     has "$output" "bin/rectrain-cuda.so loads; run.device = auto takes the GPU"
     has "$output" "GPU 1: Emulated GPU 1 (sm_90), 1.0 GiB"
     has "$output" "fp32, tf32, bf16"
+    expect 0 doctor --config tiny.ini
+    has "$output" "the run's device     GPU 0: Emulated GPU 0"
+    has "$output" "of 1.0 GiB, so micro-batches of up to"
     FAKE_CUDA_SM=75 expect 0 doctor
     has "$output" "fp32 alone"
     FAKE_CUDA_DRIVER=0 expect 0 doctor
