@@ -180,7 +180,7 @@ static void chunks_of_rows_give_the_same(void **state) {
     enum { ROWS = 200, K = 40 };
     for (int f32 = 0; f32 < 2; f32++) {
         const int64_t n = f32 ? 37 : 80;
-        void *y[2], *dx[2];
+        void *y[2], *dx[2], *pre[2];
         float *dw[2];
         rt_check *c = rt_check_open(RT_PRECISION_BF16, 2, &dims);
         layer l = layer_make(c, ROWS, n, K, f32, true);
@@ -191,8 +191,15 @@ static void chunks_of_rows_give_the_same(void **state) {
             const uint64_t before = fake_cublaslt_settings()->multiplied;
             y[i] = rt_check_poison(c, dtype, (size_t)(ROWS * n)), dx[i] = rt_check_poison(c, RT_BF16, ROWS * K);
             dw[i] = rt_check_poison(c, RT_F32, (size_t)n * K);
-            rt_linear_forward_args f = {
-                .w = l.w, .bias = l.bias, .act = RT_ACT_GELU, .x = l.x, .y = y[i], .y_dtype = dtype, .rows = ROWS};
+            pre[i] = rt_check_poison(c, dtype, (size_t)(ROWS * n));
+            rt_linear_forward_args f = {.w = l.w,
+                                        .bias = l.bias,
+                                        .act = RT_ACT_GELU,
+                                        .x = l.x,
+                                        .y = y[i],
+                                        .y_dtype = dtype,
+                                        .pre = pre[i],
+                                        .rows = ROWS};
             rt_check_ok(l.be->linear_forward(l.be, &f), "forward");
             rt_linear_backward_args b = {.w = l.w,
                                          .x = l.x,
@@ -206,6 +213,7 @@ static void chunks_of_rows_give_the_same(void **state) {
             assert_int_equal(fake_cublaslt_settings()->multiplied - before, i == 0 ? 3 : f32 ? 1 + 2 * 4 : 4 + 2);
         }
         rt_check_same("y", dtype, y[0], y[1], (size_t)(ROWS * n));
+        rt_check_same("pre", dtype, pre[0], pre[1], (size_t)(ROWS * n));
         rt_check_same("dx", RT_BF16, dx[0], dx[1], ROWS * K);
         rt_check_close_to("dw", RT_F32, dw[1], rt_check_widen(c, RT_F32, dw[0], (size_t)n * K), (size_t)n * K,
                           rt_check_limit(RT_F32, ROWS));
