@@ -129,6 +129,23 @@ static void long_sequences_go_to_the_library(void **state) {
         }
 }
 
+/* Each shape has a plan; of more than 16 the least recently used gives way and is made again. */
+static void plans_are_kept_by_shape(void **state) {
+    (void)state;
+    sdpa_case s = open_case(64, 1, false);
+    s.a.batch = &s.batch;
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < (round ? 1 : 20); i++) {
+            s.a.heads = 1 + i / 5 % 2, s.a.head_dim = i / 10 ? 32 : 64;
+            s.batch.max_len = RT_CUDA_SDPA_LENGTH << i % 5;
+            rt_check_ok(rt_cuda_attention_forward(&s.cuda->api, &s.a), "a shape");
+            host_wait(s.cuda, "a shape");
+            assert_int_equal(fake_cudnn_settings()->plans, round ? 21 : i + 1);
+        }
+    assert_int_equal(fake_cudnn_settings()->executed, 22);
+    close_case(&s);
+}
+
 static void what_is_not_for_the_library_comes_to_ours(void **state) {
     (void)state;
     sdpa_case s = open_case(64, 1, false);
@@ -298,6 +315,7 @@ static void planted_faults_are_noticed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_sequences_go_to_the_library),
+        cmocka_unit_test(plans_are_kept_by_shape),
         cmocka_unit_test(what_is_not_for_the_library_comes_to_ours),
         cmocka_unit_test(what_the_library_lacks_is_done_by_ours),
         cmocka_unit_test(every_call_that_fails),
