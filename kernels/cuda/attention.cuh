@@ -156,13 +156,14 @@ static __device__ __forceinline__ void tile_scores(float (&c)[2][4], const uint3
         rt_mma_bf16(c[1], a[step], b + 2);
     }
 }
-/* The same with a's fragments taken from shared memory as they are needed: fewer registers. */
+/* The same with a's fragments taken from shared memory as they are needed: fewer registers (and of 128 channels not all
+ * addresses at once). */
 template <int D, typename S>
 static __device__ __forceinline__ void tile_scores_of(float (&c)[2][4], const S &tile, int a_base, int a_row, int base,
                                                       int row) {
 #pragma unroll
     for (int i = 0; i < 4; i++) c[0][i] = c[1][i] = 0;
-#pragma unroll
+#pragma unroll 4
     for (int step = 0; step < D / 16; step++) {
         uint32_t a[4], b[4];
         tile_a<D>(a, tile, a_base, a_row, step);

@@ -1,31 +1,34 @@
 /* Attention's backward pass in bf16 on tensor cores (mma m16n8k16, fp32 sums). No atomics: every gradient has one
-owner.
- * Scores and probabilities are made again from lse, once by rows (a warp has sixteen queries: dq) and once by columns
-(a
- * warp has sixteen keys: dk, dv); so p and ds are operands of the next product where they stand, in registers, and no
- * S x S block lies even in shared memory. Seven products instead of five: at these lengths the bytes decide.
+ * owner. Scores and probabilities are made again from lse, once by rows (a warp has sixteen queries: dq) and once by
+ * columns (a warp has sixteen keys: dk, dv); so p and ds are operands of the next product where they stand, in
+ * registers, and no S x S block lies even in shared memory. Seven products instead of five: at these lengths the bytes
+ * decide.
  *
  * attention_backward<D, KEYS, HEADS>: all keys and queries of a head in one block, up to 64 tokens, 128 for D <= 64
  *   grid     sequences x ceil(heads / HEADS) + 8 that zero rows beyond the tokens
- *   block    2 KEYS HEADS threads: KEYS / 16 warps for each of HEADS heads of one sequence (16 keys 4 heads, 32 keys 2)
- *   shared   HEADS 4 KEYS 2D bytes of q, k, v, dout (and gradients on their way out), D = 128 5 KEYS 2D; 8 HEADS KEYS
-of
- *            lse and delta. D = 64: 32 KiB up to 64 tokens, 64 KiB at 128; D = 128: 80 KiB
+ *   block    2 KEYS HEADS threads: KEYS / 16 warps for each of HEADS heads of one sequence (16 keys: 4 heads, 32: 2)
+ *   shared   HEADS 4 KEYS 2D bytes of q, k, v, dout (and gradients on their way out), D = 128: HEADS 5 KEYS 2D; and
+ *            8 HEADS KEYS of lse and delta. D = 64: 32 KiB up to 64 tokens, 64 KiB at 128; D = 128: 80 KiB
  *   bytes    a token and head: reads q, k, v, dout, writes dq, dk, dv: 14 D, + 4 of lse. BERT-base: 10.8 KB a token.
  *            delta = sum p dp: out is not read
- *   work     a head of a sequence of S: 14 S^2 D FLOPs, 2 S^2 exponentials, with dropout S^2 / 2 Philox calls; S
-rounded
- *            up to 16
+ *   work     a head of a sequence of S: 14 S^2 D FLOPs, 2 S^2 exponentials, with dropout S^2 / 2 Philox calls;
+ *            S rounded up to 16
+ *   holds    registers on sm_80 (sm_90), and the blocks of a multiprocessor, which the registers set:
+ *              D = 32: 119, 123, 139 (122, 128, 145): 4 blocks, 3 at 64 keys
+ *              D = 64: 165, 165, 168 (168 each): 3 blocks
+ *              D = 128: 218, 222, 248 (224, 223, 246): 2 blocks
+ *              128 keys: 175 (214) at D = 32, 195 (220) at D = 64: 1 block of eight warps
  *
  * attention_backward_queries<D>, attention_backward_keys<D>: longer sequences, 64 queries or 64 keys a block against
-all
- * others in tiles of 64, the next tile on its way
+ * all others in tiles of 64, the next tile on its way
  *   grid     (sequences x heads + 8, ceil(max_len / 64)), blocks of 128 threads
- *   shared   6 x 64 x 2D bytes: 48 KiB at D = 64, 96 KiB at D = 128 (of 99 that every card has); 0.5 and 1 KiB of lse,
-delta
+ *   shared   6 x 64 x 2D bytes: 48 KiB at D = 64, 96 KiB at D = 128 (of 99 that every card has), and 0.5 (queries) or
+ *            1 KiB (keys) of lse and delta
  *   bytes    a token and head: q, k, v, dout, out read twice from memory (delta = sum dout out), more often from the
  *            second-level cache; 6 D written
  *   work     queries 6 S^2 D, keys 8 S^2 D FLOPs; each S^2 exponentials and S^2 / 4 Philox calls
+ *   holds    the same; queries: D = 32: 118 (119): 4 blocks, D = 64: 156 (154): 3; keys: D = 32: 133 (141): 3,
+ *            D = 64: 168 (168): 3; D = 128: 168 (168) and 248 (245): 1 block on sm_80 (shared memory), 2 on sm_90
  *   order    keys (queries) ascending by sixteens: fixed by the length */
 #include "attention.cuh"
 

@@ -1,16 +1,16 @@
 /* Attention of one query a sequence (the first token), both types: a kernel of bandwidth, every key and value read
-once.
+ * once.
  *
  * attention_forward_first<T, D>, attention_backward_first<T, D>
  *   grid     ceil(sequences x heads / 4) (backward: + 8 that zero rows of dk and dv beyond the tokens), blocks of 128
  *            threads: a warp a (sequence, head); neighbouring warps have neighbouring heads, whose rows are neighbours
  *   shared   none
- *   holds    D / 8 lanes a row of eight channels each; four keys of one dropout group at a time and team
- *   bytes    a key and head, forward: k, v: 2 D sizeof(T); backward: k, v, dk, dv: 4 D sizeof(T); all by 16 bytes
- *   work     forward 4 D FLOPs a key and head, backward 10 D; one Philox call for four keys (made by D / 8 lanes alike)
- *   occupancy (registers on sm_80, sm_90; blocks a multiprocessor) forward 88 to 95: 5 blocks; backward 101 to 113: 4
- *   order    softmax as the keys come by, per team; teams join as a butterfly: fixed by the length. delta = sum dout
-out */
+ *   bytes    a key and head: forward k, v: 2 D sizeof(T); backward k, v, dk, dv: 4 D sizeof(T); all by 16 bytes
+ *   work     forward 4 D FLOPs a key and head, backward 10 D; one Philox call for four keys (by D / 8 lanes alike)
+ *   holds    D / 8 lanes a row of eight channels each, four keys of one dropout group at a time. Registers on sm_80
+ *            (sm_90), blocks of a multiprocessor: forward 88 to 92 (92 to 95): 5, backward 101 to 103 (111 to 113): 4
+ *   order    softmax as the keys come by, per team of lanes; teams join as a butterfly: fixed by the length.
+ *            delta = sum dout out */
 #include "attention.cuh"
 
 enum { THREADS = 128, UNITS = THREADS / 32 };

@@ -2,32 +2,31 @@
  *
  * attention_forward<D, KEYS, HEADS, STAGES>
  *   grid     (sequences x ceil(heads / HEADS) + 8 that zero rows beyond the tokens, blocks of KEYS queries)
- *   block    2 KEYS HEADS threads: for each of HEADS heads of one sequence KEYS / 16 warps, a warp sixteen queries. The
- *            heads have one length, so barriers are the block's. Which instance runs, batch->max_len says:
- *              up to 16 tokens <D, 16, 4, 1>, 32 <D, 32, 2, 1>, 64 <D, 64, 1, 1>, 128 <D, 128, 1, 1> (D <= 64): all
- *              keys of a head at once; else <D, 64, 1, 2>: tiles of 64 keys, the next one on its way (cp.async)
- *   shared   HEADS (1 + 2 STAGES) KEYS 2D bytes: queries (whence the output leaves too), keys, values. 24 KiB at D = 64
- *            up to 64 tokens, 48 KiB at 128, 40 KiB beyond; D = 128: 48 and 80 KiB
+ *   block    2 KEYS HEADS threads: for each of HEADS heads of one sequence KEYS / 16 warps, a warp sixteen queries.
+ *            The heads have one length, so barriers are the block's. batch->max_len says which instance runs:
+ *              up to 16 tokens <D, 16, 4, 1>, 32 <D, 32, 2, 1>, 64 <D, 64, 1, 1>, 128 <D, 128, 1, 1> (D <= 64):
+ *              all keys of a head at once; else <D, 64, 1, 2>: tiles of 64 keys, the next one on its way (cp.async)
+ *   shared   HEADS (1 + 2 STAGES) KEYS 2D bytes: queries (whence the output leaves too), keys, values. D = 64:
+ *            24 KiB up to 64 tokens, 48 KiB at 128, 40 KiB beyond; D = 128: 48 and 80 KiB
  *   bytes    a token and head: reads q, k, v, writes out: 8 D, + 4 of lse. BERT-base: 6.2 KB a token. With more than
-one
- *            block of queries keys and values are read once a block, from the second-level cache
- *   work     a head of a sequence of S: 4 S^2 D FLOPs, S^2 exponentials, with dropout S^2 / 4 Philox calls (about 100
- *            integer instructions each); S rounded up to 16 each way. At 28 tokens: 13 FLOPs a byte
- *   occupancy (registers on sm_80, sm_90; blocks a multiprocessor, which the registers set) D = 32: 92 to 126, 91 to
-117:
- *            4 blocks, 5 at 16 keys; D = 64: 130, 137, 163, beyond 128 tokens 166 (130, 138, 157, 163): 3; D = 128: 189
-to
- *            221: 2. 128 keys: 162, 168 at D = 32, 203, 214 at D = 64: 1 block of eight warps
+ *            one block of queries keys and values are read once a block, from the second-level cache
+ *   work     a head of a sequence of S: 4 S^2 D FLOPs, S^2 exponentials, with dropout S^2 / 4 Philox calls (about
+ *            100 integer instructions each); S rounded up to 16 each way. At 28 tokens: 14 FLOPs a byte
+ *   holds    registers on sm_80 (sm_90), and the blocks of a multiprocessor, which the registers set:
+ *              D = 32: 92, 108, 126, long 126 (91, 109, 116, 117): 4 blocks, 5 at 16 keys
+ *              D = 64: 130, 137, 163, long 166 (130, 138, 157, 163): 3 blocks
+ *              D = 128: 189, 205, 221, long 217 (189, 205, 216, 218): 2 blocks
+ *              128 keys: 162 (168) at D = 32, 203 (214) at D = 64: 1 block of eight warps
  *   order    keys ascending by tiles, lanes of a row as a butterfly: fixed by length and instance */
 #include "attention.cuh"
 
-/* A block has HEADS heads of a sequence, KEYS / 16 warps for each: a warp has sixteen queries, and goes through the
- * keys in tiles of KEYS; a lane has the rows g and g + 8 of it. */
 /* Blocks that a multiprocessor shall hold at once: as many as the registers allow without a spill. */
 constexpr int forward_blocks(int D, int keys) {
     return keys == 128 ? 1 : D == 128 ? 2 : D == 64 ? 3 : 4;
 }
 
+/* A block has HEADS heads of a sequence, KEYS / 16 warps for each: a warp has sixteen queries, and goes through the
+ * keys in tiles of KEYS; a lane has the rows g and g + 8 of it. */
 template <int D, int KEYS, int HEADS, int STAGES>
 static __global__ void __launch_bounds__(2 * KEYS * HEADS, forward_blocks(D, KEYS))
     attention_forward_kernel(attention_params a) {

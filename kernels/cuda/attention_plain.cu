@@ -2,16 +2,14 @@
  * their gradients in registers, weights through shared memory.
  *
  *   grid     (sequences x heads + 8 that zero rows beyond the tokens, ceil(max_len / 32)), blocks of 128 threads
- *   forward  shared 3 x 32 (4D + 16) + 4,608 bytes: 29.6 KiB at D = 64, 54 KiB at D = 128. A block owns 32 queries.
-Bytes
- *            a token and head 16 D + 4, keys and values once more for every further block of queries. 4 S^2 D FLOPs
- *   queries  (dq) shared 4 x 32 (4D + 16) + 4,608 bytes: 38.5 KiB, 70.5 KiB. 6 S^2 D FLOPs; delta = sum dout out
- *   keys     (dk, dv) 4,608 bytes more. A block owns 32 keys. 8 S^2 D FLOPs. Backward reads q, k, v, dout, out twice
-and
- *            writes 12 D bytes a token and head
- *   occupancy (registers on sm_80, sm_90; blocks a multiprocessor) D = 32 and 64: forward 142, queries 144 to 156, keys
-150
- *            to 158: 3 blocks; D = 128: 168, 178, 194 (196): 2 blocks, forward on sm_90 3
+ *   forward  a block owns 32 queries. Shared 3 x 32 (4D + 16) + 4,608 bytes: 30 KiB at D = 64, 54 KiB at D = 128.
+ *            Bytes a token and head: 16 D + 4, keys and values once more for each further block of queries.
+ *            4 S^2 D FLOPs
+ *   queries  (dq) a block owns 32. Shared 4 x 32 (4D + 16) + 4,608 bytes: 38.5 KiB, 70.5 KiB. 6 S^2 D FLOPs
+ *   keys     (dk, dv) a block owns 32. Shared 4,608 bytes more. 8 S^2 D FLOPs. Together backward reads q, k, v, dout,
+ *            out twice and writes 12 D bytes a token and head; delta = sum dout out
+ *   holds    registers on sm_80 (sm_90 within 2), blocks of a multiprocessor: D = 32: 142, 146, 150: 3 blocks;
+ *            D = 64: 142, 156, 158: 3; D = 128: 168, 178, 194: 2, forward on sm_90 3
  *   order    tiles ascending, inside them in order: fixed by the length */
 #include "attention.cuh"
 
