@@ -4,6 +4,9 @@
 # CUEMU_CXX, CUEMU_SAN (empty: no sanitizers, five times faster, finds less).
 CUDA_SOURCES := $(sort $(wildcard kernels/cuda/*.cu))
 CUDA_HOST_SOURCES := $(sort $(wildcard kernels/cuda/*.c))
+# NCCL's data plane rides along where its header is; the library itself is loaded by name.
+NCCL_SOURCE := $(if $(wildcard $(RT_CUDA_HOME)/include/nccl.h /usr/include/nccl.h),$(wildcard src/comm/nccl.c))
+NCCL_FAKED := $(if $(wildcard tests/support/fakes/include/nccl.h),$(wildcard src/comm/nccl.c))
 
 # --- the plugin ---------------------------------------------------------------------------------------------------
 # Machine code for each of these, which runs on later cards of the same first digit too, and PTX of the oldest that has
@@ -19,6 +22,7 @@ CUDA_FLAGS := -std=c++17 -O3 -Ikernels/cuda -Iinclude -Xcompiler -Wall,-fPIC,-fv
 PLUGIN := $(if $(and $(RT_NVCC),$(if $(findstring sanitize,$(EXTRA_LDFLAGS)),,x)),$(BUILD)/rectrain-cuda.so)
 OBJ_nvcc := $(patsubst kernels/cuda/%.cu,$(BUILD)/nvcc/%.o,$(CUDA_SOURCES))
 OBJ_cuda := $(call objects,$(CUDA_HOST_SOURCES))
+OBJ_nccl := $(call objects,$(NCCL_SOURCE))
 ifneq ($(BUILDING),)
 $(eval $(call note,$(BUILD)/nvcc/settings,$(RT_NVCC)|$(CUDA_FLAGS)))
 endif
@@ -29,15 +33,16 @@ $(BUILD)/nvcc/%.o: kernels/cuda/%.cu $(BUILD)/nvcc/settings
 	@echo "  NVCC  $< ($(CUDA_ARCH))"
 	@$(RT_NVCC) $(CUDA_FLAGS) -Xptxas -v -MD -MF $(@:.o=.d) -MT $@ -c $< -o $@.$$$$.o > $(@:.o=.log) 2>&1 || \
 	    { cat $(@:.o=.log); rm -f $@.$$$$.o; false; } && mv -f $@.$$$$.o $@
+$(OBJ_nccl): MODULE_FLAGS = -isystem $(RT_CUDA_HOME)/include
 $(OBJ_cuda): MODULE_FLAGS = -fvisibility=hidden -Ikernels/cuda -Isrc -isystem $(RT_CUDA_HOME)/include
 
 # cudart is linked in: what it needs is the driver alone, so one library fewer must be found on a GPU's machine, and it
 # is the one that the kernels were compiled with. rt_fail and its like stay open and come from the program that loads
 # this: the error record is one.
-$(BUILD)/rectrain-cuda.so: $(OBJ_nvcc) $(OBJ_cuda) mk/cuda.map
+$(BUILD)/rectrain-cuda.so: $(OBJ_nvcc) $(OBJ_cuda) $(OBJ_nccl) mk/cuda.map
 	@echo "  LINK  $@"
 	@$(CC) -shared -Wl,--version-script=mk/cuda.map -Wl,--exclude-libs,ALL -Wl,-z,relro,-z,now $(EXTRA_LDFLAGS) \
-	    $(OBJ_nvcc) $(OBJ_cuda) $(RT_CUDA_LIBS) -lstdc++ -lpthread -ldl -lrt -o $@.$$$$ && mv -f $@.$$$$ $@
+	    $(OBJ_nvcc) $(OBJ_cuda) $(OBJ_nccl) $(RT_CUDA_LIBS) -lstdc++ -lpthread -ldl -lrt -o $@.$$$$ && mv -f $@.$$$$ $@
 	@echo "        $$(($$(wc -c < $@) / 1024)) KiB, code for sm_$(subst $() $(),$(comma) sm_,$(strip $(CUDA_ARCH))) and PTX of $(CUDA_PTX)"
 
 # --- the emulator and the fakes of NVIDIA's libraries --------------------------------------------------------------
@@ -50,7 +55,7 @@ CUEMU_INCLUDES := -Itests/support/cuemu -Itests/support/fakes/include -Iinclude 
 CUEMU_COMMON := -Wall -Wextra -Werror -Wno-unknown-pragmas -fPIC $(CUEMU_INCLUDES) $(EXTRA_CFLAGS)
 # Twice: slow and watchful for the tests of kernels and host code, fast for a plugin that whole runs load.
 CUEMU_MODE_cuemu := -O1 -g -fno-omit-frame-pointer $(CUEMU_SAN)
-CUEMU_MODE_cuemu-fast := -O2 -fvisibility=hidden
+CUEMU_MODE_cuemu-fast := -O2
 EMULATED_SOURCES := $(CUDA_SOURCES) tests/support/cuemu/core.cpp
 FAKE_SOURCES := $(sort $(wildcard tests/support/fakes/*.c tests/support/fakes/*.cpp))
 
@@ -58,9 +63,9 @@ FAKE_SOURCES := $(sort $(wildcard tests/support/fakes/*.c tests/support/fakes/*.
 define cuemu_mode
 $(if $(BUILDING),$(eval $(call note,$(BUILD)/$(1)/settings,$(CUEMU_CXX)|$(CUEMU_COMMON) $(CUEMU_MODE_$(1)))))
 OBJ_$(1) := $(patsubst %,$(BUILD)/$(1)/%.o,$(notdir $(EMULATED_SOURCES)))
-OBJ_$(1)_host := $(patsubst %,$(BUILD)/$(1)/%.o,$(notdir $(CUDA_HOST_SOURCES)))
+OBJ_$(1)_host := $(patsubst %,$(BUILD)/$(1)/%.o,$(notdir $(CUDA_HOST_SOURCES) $(NCCL_FAKED)))
 OBJ_$(1)_fakes := $(patsubst %,$(BUILD)/$(1)/%.o,$(notdir $(FAKE_SOURCES)))
-$(if $(BUILDING),$(eval $(call note,$(BUILD)/$(1)/host.list,$(CUDA_HOST_SOURCES))))
+$(if $(BUILDING),$(eval $(call note,$(BUILD)/$(1)/host.list,$(CUDA_HOST_SOURCES) $(NCCL_FAKED))))
 $(if $(BUILDING),$(eval $(call note,$(BUILD)/$(1)/fakes.list,$(FAKE_SOURCES))))
 $(BUILD)/$(1)/%.cu.o: kernels/cuda/%.cu $(BUILD)/$(1)/settings
 	$$(call cuemu_compile,$(1),-x c++)
@@ -71,6 +76,8 @@ $(BUILD)/$(1)/%.cpp.o: tests/support/cuemu/%.cpp $(BUILD)/$(1)/settings
 $(BUILD)/$(1)/%.cpp.o: tests/support/fakes/%.cpp $(BUILD)/$(1)/settings
 	$$(call cuemu_compile,$(1))
 $(BUILD)/$(1)/%.c.o: kernels/cuda/%.c $(BUILD)/$(1)/settings
+	$$(call cuemu_compile_c,$(1))
+$(BUILD)/$(1)/%.c.o: src/comm/%.c $(BUILD)/$(1)/settings
 	$$(call cuemu_compile_c,$(1))
 $(BUILD)/$(1)/%.c.o: tests/support/fakes/%.c $(BUILD)/$(1)/settings
 	$$(call cuemu_compile_c,$(1))
@@ -138,5 +145,5 @@ test-cuda: $(TESTS_cuda)
 plugin: $(PLUGIN)
 
 -include $(patsubst %.o,%.d,$(OBJ_cuemu) $(OBJ_cuemu_host) $(OBJ_cuemu_fakes) $(OBJ_cuemu-fast) $(OBJ_cuemu-fast_host) \
-    $(OBJ_cuemu-fast_fakes) $(OBJ_cuda_support) $(OBJ_nvcc) $(OBJ_cuda)) \
+    $(OBJ_cuemu-fast_fakes) $(OBJ_cuda_support) $(OBJ_nvcc) $(OBJ_cuda) $(OBJ_nccl)) \
     $(patsubst $(BUILD)/test/cuda/%,$(BUILD)/cuemu/tests/%.d,$(TESTS_cuda_cu))
