@@ -15,7 +15,7 @@
  *   holds    registers on sm_80 (sm_90), and the blocks of a multiprocessor, which the registers set:
  *              D = 32: 92, 108, 126, long 126 (91, 109, 116, 117): 4 blocks, 5 at 16 keys
  *              D = 64: 130, 137, 163, long 166 (130, 138, 157, 163): 3 blocks
- *              D = 128: 189, 205, 221, long 217 (189, 205, 216, 218): 2 blocks
+ *              D = 128: 209, 184, 201, long 202 (211, 184, 201, 203): 2 blocks
  *              128 keys: 162 (168) at D = 32, 203 (214) at D = 64: 1 block of eight warps
  *   order    keys ascending by tiles, lanes of a row as a butterfly: fixed by length and instance */
 #include "attention.cuh"
