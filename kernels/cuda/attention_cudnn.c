@@ -111,7 +111,8 @@ static void *symbol(const rt_cuda_sdpa *s, rt_cuda_sdpa_lookup lookup, const cha
 
 static bool load(rt_cuda_sdpa *s, rt_cuda_sdpa_lookup lookup) {
 #ifndef RT_CUDNN_IS_LINKED
-    if (!lookup && !(s->library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL))) {
+    /* NODELETE: what it loads and registers by itself outlives the handle. */
+    if (!lookup && !(s->library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE))) {
         const char *error = dlerror();
         snprintf(s->why, sizeof s->why, "cuDNN is not used: %s", error ? error : "libcudnn.so.9 is not there");
         return false;
