@@ -33,7 +33,7 @@
 #include "../../src/base/status.h"
 #include "types.h"
 
-#define RT_KERNELS_ABI 2u
+#define RT_KERNELS_ABI 3u
 
 typedef struct rt_backend rt_backend;
 
@@ -195,10 +195,10 @@ typedef struct {
 /* state->grad_sq (or *total) = sum of squares of x. Fixed blocks of 2^16 elements, each summed in f64, then the blocks
  * in order: the same norm for any threads, ranks or sharding. */
 typedef struct {
-    const float *x;
+    const float *x; /* NULL: the blocks' sums are there already and only added */
     int64_t n;
     double *partials; /* [ceil(n / 2^16)] */
-    double *total;    /* f64, backend memory */
+    double *total;    /* f64, backend memory; NULL: only the blocks' sums are wanted */
 } rt_sum_squares_args;
 
 typedef struct {
@@ -213,6 +213,7 @@ typedef struct {
     float *params;      /* by param_off */
     const float *grads; /* by train_off, as are m, v */
     float *m, *v;
+    int64_t moment_off; /* what m and v begin with: a rank that keeps a share of the moments; a multiple of 4 */
     const rt_adam_range *ranges; /* [n_ranges] backend memory */
     int32_t n_ranges;
     double beta1, beta2; /* double: 1 - 0.999f is 1.3e-5 off, and torch computes it in double */

@@ -53,9 +53,10 @@ static __global__ void __launch_bounds__(32, 1)
 extern "C" rt_status rt_cuda_sum_squares_launch(const rt_cuda_launch *l, const rt_sum_squares_args *a) {
     if (a->n < 0) return rt_fail(RT_ESHAPE, "sum_squares: %lld elements", (long long)a->n);
     const int64_t blocks = (a->n + SQUARES_BLOCK - 1) / SQUARES_BLOCK;
-    if (blocks > 0)
+    if (blocks > 0 && a->x)
         RT_TRY(rt_launch(block_squares_kernel, dim3((unsigned)((blocks + 1) / 2)), dim3(32), 0, l->stream, a->x, a->n,
                          a->partials));
+    if (!a->total) return RT_OK;
     return rt_launch(add_squares_kernel, dim3(1), dim3(32), 0, l->stream, (const double *)a->partials, blocks,
                      a->total);
 }
@@ -66,6 +67,7 @@ struct adam_params {
     float *p;
     const float *g;
     float *m, *v;
+    int64_t moment_off;
     const rt_adam_range *ranges;
     int32_t n_ranges;
     double beta1, beta2;
@@ -89,9 +91,10 @@ static __device__ __forceinline__ void adam_one(const adam_factors &f, float gra
 /* Elements [from, to) of a range. Four at a time where every address then is a multiple of 16 bytes. */
 static __device__ void adam_span(const adam_params &a, const adam_factors &f, const rt_adam_range &r, int64_t from,
                                  int64_t to) {
-    float *p = a.p + r.param_off, *m = a.m + r.train_off, *v = a.v + r.train_off;
+    const int64_t moments = r.train_off - a.moment_off;
+    float *p = a.p + r.param_off, *m = a.m + moments, *v = a.v + moments;
     const float *g = a.g + r.train_off;
-    const bool wide = r.param_off % 4 == 0 && r.train_off % 4 == 0;
+    const bool wide = r.param_off % 4 == 0 && r.train_off % 4 == 0 && moments % 4 == 0;
     const int64_t end = wide ? from + (to - from) / 4 * 4 : from;
     for (int64_t i = from + 4 * (int64_t)threadIdx.x; i < end; i += 4 * ADAM_THREADS) {
         const rt_quad grad = rt_load16(g + i);
@@ -177,19 +180,11 @@ static __global__ void __launch_bounds__(ADAM_THREADS, 1) adamw_kernel(adam_para
 }
 
 extern "C" rt_status rt_cuda_adamw_launch(const rt_cuda_launch *l, const rt_adamw_args *a) {
-    if (a->n_ranges < 0) return rt_fail(RT_ESHAPE, "adamw: %d ranges", a->n_ranges);
+    if (a->n_ranges < 0 || a->moment_off < 0)
+        return rt_fail(RT_ESHAPE, "adamw: %d ranges, moments from %lld on", a->n_ranges, (long long)a->moment_off);
     RT_CHECK_ALIGNED("adamw", a->params, a->grads, a->m, a->v);
-    adam_params p = {a->params,
-                     a->grads,
-                     a->m,
-                     a->v,
-                     a->ranges,
-                     a->n_ranges,
-                     a->beta1,
-                     a->beta2,
-                     a->epsilon,
-                     a->losses,
-                     a->losses ? a->n_losses : 0,
+    adam_params p = {a->params,   a->grads, a->m,     a->v,       a->moment_off, a->ranges,
+                     a->n_ranges, a->beta1, a->beta2, a->epsilon, a->losses,     a->losses ? a->n_losses : 0,
                      a->state};
     return rt_launch(adamw_kernel, dim3((unsigned)(l->processors > 0 ? 8 * l->processors : 8)), dim3(ADAM_THREADS), 0,
                      l->stream, p);

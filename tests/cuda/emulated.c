@@ -366,8 +366,8 @@ static rt_status sum_squares(rt_backend *backend, const rt_sum_squares_args *arg
     call k = begin(backend, "sum_squares", NULL);
     const int64_t n = a.n > 0 ? a.n : 0, blocks = (n + 65535) / 65536;
     a.x = parameter(&k, a.x, n, IN);
-    a.partials = bind(&k, a.partials, RT_F32, 2 * blocks, 2 * blocks, OUT);
-    a.total = bind(&k, a.total, RT_F32, 2, 2, OUT);
+    a.partials = bind(&k, a.partials, RT_F32, 2 * blocks, 2 * blocks, a.x ? OUT : IN);
+    if (a.total) a.total = bind(&k, a.total, RT_F32, 2, 2, OUT);
     return end(&k, rt_cuda_sum_squares_launch(&k.e->launch, &a));
 }
 
@@ -381,7 +381,8 @@ static rt_status adamw(rt_backend *backend, const rt_adamw_args *args) {
         if (r->train_off + r->count > trained) trained = r->train_off + r->count;
     }
     a.params = parameter(&k, a.params, params, IN | OUT), a.grads = parameter(&k, a.grads, trained, IN);
-    a.m = parameter(&k, a.m, trained, IN | OUT), a.v = parameter(&k, a.v, trained, IN | OUT);
+    const int64_t moments = trained - a.moment_off;
+    a.m = parameter(&k, a.m, moments, IN | OUT), a.v = parameter(&k, a.v, moments, IN | OUT);
     const int64_t table = a.n_ranges * (int64_t)(sizeof *a.ranges / 4);
     a.ranges = words(&k, a.ranges, table, table);
     a.losses = words(&k, a.losses, 2 * (int64_t)a.n_losses, 2 * (int64_t)a.n_losses);

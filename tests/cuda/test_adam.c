@@ -95,8 +95,13 @@ static void conversions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(adam),        cmocka_unit_test(not_finite),    cmocka_unit_test(many_ranges),
-        cmocka_unit_test(sum_squares), cmocka_unit_test(nothing_to_do), cmocka_unit_test(conversions),
+        cmocka_unit_test(adam),
+        cmocka_unit_test(not_finite),
+        cmocka_unit_test(many_ranges),
+        cmocka_unit_test(sum_squares),
+        cmocka_unit_test(nothing_to_do),
+        cmocka_unit_test(conversions),
+        cmocka_unit_test(share_of_moments),
     };
     return emulated_main(tests, sizeof tests / sizeof *tests);
 }

@@ -145,6 +145,38 @@ static void not_finite(void **state) {
     }
 }
 
+/* A rank that keeps the moments of elements [cut, N) alone changes these as a rank with all of them does. */
+static void share_of_moments(void **state) {
+    (void)state;
+    enum { CUT = N / 2 / 4 * 4 };
+    rt_check *c = rt_check_open(RT_PRECISION_FP32, 2, NULL);
+    rt_backend *be = rt_check_backend(c);
+    float *g = rt_check_normal(c, RT_F32, N, 2, 1), *p = rt_check_normal(c, RT_F32, N, 1, 1);
+    float *m = rt_check_normal(c, RT_F32, N, 3, 1), *v = rt_check_copy(c, RT_F32, m, N);
+    for (size_t i = 0; i < N; i++) v[i] = fabsf(v[i]);
+    float *p2 = rt_check_copy(c, RT_F32, p, N), *m2 = rt_check_copy(c, RT_F32, m + CUT, N - CUT);
+    float *v2 = rt_check_copy(c, RT_F32, v + CUT, N - CUT);
+    const rt_adam_range range = {.param_off = CUT, .train_off = CUT, .count = N - CUT, .lr_scale = 1};
+    rt_step_state s = {.lr = 1e-3f, .bias1 = 0.1f, .bias2 = 0.001f, .grad_sq = 1};
+    rt_adamw_args a = {.params = p,
+                       .grads = g,
+                       .m = m,
+                       .v = v,
+                       .ranges = &range,
+                       .n_ranges = 1,
+                       .beta1 = 0.9,
+                       .beta2 = 0.999,
+                       .epsilon = 1e-8f,
+                       .state = &s};
+    rt_check_ok(be->adamw(be, &a), "all moments");
+    a.params = p2, a.m = m2, a.v = v2, a.moment_off = CUT;
+    rt_check_ok(be->adamw(be, &a), "a share of them");
+    rt_check_same("p", RT_F32, p2, p, N);
+    rt_check_same("m", RT_F32, m2, m + CUT, N - CUT);
+    rt_check_same("v", RT_F32, v2, v + CUT, N - CUT);
+    rt_check_close(c);
+}
+
 static void no_ranges(void **state) {
     (void)state;
     rt_check *c = rt_check_open(RT_PRECISION_BF16, 2, NULL);
@@ -180,6 +212,16 @@ static void sum_squares(void **state) {
             double *partials = rt_check_buffer(c, (sizes[i] + 65535) / 65536 * sizeof(double)), total = NAN;
             rt_check_ok(be->sum_squares(be, &(rt_sum_squares_args){x, (int64_t)sizes[i], partials, &total}), "norm");
             const double want = norm_by_hand(x, sizes[i]);
+            assert_memory_equal(&total, &want, sizeof total);
+            /* In two shares, as ranks have them, and then added: the same bits. */
+            const size_t cut = sizes[i] > 65536 ? 65536 : 0;
+            double *again = rt_check_buffer(c, (sizes[i] + 65535) / 65536 * sizeof(double));
+            rt_check_ok(be->sum_squares(be, &(rt_sum_squares_args){x, (int64_t)cut, again, NULL}), "a share");
+            rt_check_ok(be->sum_squares(
+                            be, &(rt_sum_squares_args){x + cut, (int64_t)(sizes[i] - cut), again + (cut > 0), NULL}),
+                        "the other share");
+            total = NAN;
+            rt_check_ok(be->sum_squares(be, &(rt_sum_squares_args){NULL, (int64_t)sizes[i], again, &total}), "both");
             assert_memory_equal(&total, &want, sizeof total);
             rt_check_close(c);
         }
@@ -231,7 +273,7 @@ static void convert(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest optimizer[] = {
         cmocka_unit_test(adam),        cmocka_unit_test(not_finite), cmocka_unit_test(no_ranges),
-        cmocka_unit_test(sum_squares), cmocka_unit_test(convert),
+        cmocka_unit_test(sum_squares), cmocka_unit_test(convert),    cmocka_unit_test(share_of_moments),
     };
     return rt_check_main(argc, argv, optimizer, sizeof optimizer / sizeof optimizer[0]);
 }

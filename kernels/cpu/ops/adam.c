@@ -21,8 +21,9 @@ rt_status RT_OP(rt_cpu_sum_squares)(rt_backend *backend, const rt_sum_squares_ar
     if (a->n < 0) return rt_fail(RT_ESHAPE, "sum_squares: %lld elements", (long long)a->n);
     const int64_t blocks = (a->n + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static) num_threads(rt_cpu_of(backend)->threads)
-    for (int64_t b = 0; b < blocks; b++)
+    for (int64_t b = 0; b < (a->x ? blocks : 0); b++)
         a->partials[b] = block_sum(a->x + b * BLOCK, a->n - b * BLOCK < BLOCK ? a->n - b * BLOCK : BLOCK);
+    if (!a->total) return RT_OK;
     double total = 0;
     for (int64_t b = 0; b < blocks; b++) total += a->partials[b];
     *a->total = total;
@@ -60,7 +61,7 @@ rt_status RT_OP(rt_cpu_adamw)(rt_backend *backend, const rt_adamw_args *a) {
     rt_step_state *state = a->state;
     int64_t total = 0;
     for (int i = 0; i < a->n_ranges; i++) {
-        if (a->ranges[i].count < 0 || a->ranges[i].param_off < 0 || a->ranges[i].train_off < 0)
+        if (a->ranges[i].count < 0 || a->ranges[i].param_off < 0 || a->ranges[i].train_off < a->moment_off)
             return rt_fail(RT_ESHAPE, "adamw: range %d has count %lld, offsets %lld and %lld", i,
                            (long long)a->ranges[i].count, (long long)a->ranges[i].param_off,
                            (long long)a->ranges[i].train_off);
@@ -93,8 +94,8 @@ rt_status RT_OP(rt_cpu_adamw)(rt_backend *backend, const rt_adamw_args *a) {
             factors f = common;
             f.keep = (float)(1.0 - lr * (double)range->weight_decay);
             f.step = (float)(lr / (double)state->bias1);
-            const int64_t t = range->train_off + from;
-            update(a->params + range->param_off + from, a->grads + t, a->m + t, a->v + t, to - from, f);
+            const int64_t t = range->train_off + from, mine_at = t - a->moment_off;
+            update(a->params + range->param_off + from, a->grads + t, a->m + mine_at, a->v + mine_at, to - from, f);
         }
     }
     return RT_OK;
