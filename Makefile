@@ -26,7 +26,9 @@ BUILDING := $(filter-out $(LONELY),$(or $(MAKECMDGOALS),all))
 # --- what there is to build with: probed once, and again when the key changes --------------------------------------
 ifneq ($(BUILDING),)
 CUDA ?= auto
-PROBE_KEY := $(CC)|$(EXTRA_CFLAGS)|$(EXTRA_LDFLAGS)|$(PKG_CONFIG_PATH)|$(CUDA)|$(CUDA_HOME)|$(shell cksum < mk/probe.sh)
+# A toolkit that was not there is looked for again once its files are.
+TOOLKIT := $(wildcard $(addprefix $(or $(CUDA_HOME),/usr/local/cuda)/,bin/nvcc include/cuda_runtime_api.h include/cublasLt.h))
+PROBE_KEY := $(CC)|$(EXTRA_CFLAGS)|$(EXTRA_LDFLAGS)|$(PKG_CONFIG_PATH)|$(CUDA)|$(CUDA_HOME)|$(TOOLKIT)|$(shell cksum < mk/probe.sh)
 ifeq ($(filter auto 0 1,$(CUDA)),)
 $(error CUDA=$(CUDA): auto, 0 (leave the CUDA plugin out) or 1 (fail where it cannot be built))
 endif
