@@ -2,7 +2,8 @@
  *
  * convert<TO, FROM>: blocks of 256 threads, eight elements a thread where both pointers are aligned to 16 bytes, else
  *   one. bytes an element: sizeof(TO) + sizeof(FROM). A NaN stays one, with the hardware's bits.
- * write: one block of 32 threads; the words are the kernel's argument. */
+ * write: one block of 32 threads, of which one stores: indices that are known to the compiler keep the words, the kernel's
+ *   argument, in constant memory; one that hangs on the thread would copy them to the stack. */
 #include "common.cuh"
 
 template <typename TO, typename FROM>
@@ -44,7 +45,7 @@ struct write_words {
 static __global__ void __launch_bounds__(32, 1) write_kernel(uint32_t *to, write_words words, int32_t n) {
 #pragma unroll
     for (int32_t i = 0; i < RT_WRITE_MAX / 4; i++)
-        if ((int32_t)threadIdx.x == i && i < n) to[i] = words.w[i];
+        if (threadIdx.x == 0 && i < n) to[i] = words.w[i];
 }
 
 extern "C" rt_status rt_cuda_write_launch(const rt_cuda_launch *l, void *to, const void *from_host, size_t bytes) {
