@@ -2,8 +2,8 @@
  *
  * convert<TO, FROM>: blocks of 256 threads, eight elements a thread where both pointers are aligned to 16 bytes, else
  *   one. bytes an element: sizeof(TO) + sizeof(FROM). A NaN stays one, with the hardware's bits.
- * write: one block of 32 threads, of which one stores: indices that are known to the compiler keep the words, the kernel's
- *   argument, in constant memory; one that hangs on the thread would copy them to the stack. */
+ * write: one block of 32 threads, of which one stores: indices that are known to the compiler keep the words, the
+ * kernel's argument, in constant memory; one that hangs on the thread would copy them to the stack. */
 #include "common.cuh"
 
 template <typename TO, typename FROM>
