@@ -172,13 +172,14 @@ $(foreach m,$(TEST_MODULES),$(eval $(call test_rules,$(m))))
 $(BUILD)/obj/tests/%.o: MODULE_FLAGS = -Isrc -I.
 
 -include mk/cuda.mk
+-include mk/faults.mk
 include mk/mpi.mk
 
 TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
 CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 
 .PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench lint format \
-    install uninstall clean FORCE
+    mutate install uninstall clean FORCE
 
 all: $(PROGRAM) $(API_LIBRARIES) $(PLUGIN) $(MPI_PLUGIN) ## build everything: build/rectrain, its libraries, its CUDA and MPI plugins (the default)
 
@@ -262,6 +263,9 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/tools/%.o $(LIBRARY) $(STAMP)
 
 bench: all $(BENCHES) ## time ops, attention, tokenizer and training here; prints rows for PERFORMANCE.md (BENCH=quick: 30 s)
 	@BUILD=$(BUILD) tools/bench.sh $(BENCH)
+
+mutate: $(FAULT_ENVS) ## plant at most 150 faults in the CUDA kernels and their host code: which do the tests find? (an hour)
+	@BUILD=$(BUILD) tools/mutate.sh
 
 lint: ## cppcheck, clang with -Werror, clang-format --dry-run
 	@tools/lint.sh
