@@ -19,6 +19,8 @@ int rt_cli_ranks_threads(const rt_launch *l) {
     rt_cpu cpu;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     rt_cpu_detect(&cpu);
+    /* Slurm may bind the tasks of a node to their processors together. */
+    if (l->cpus) return l->cpus < cpu.cores ? l->cpus : cpu.cores;
     if (l->local_size < 2 || cpu.cores < online) return 0;
     int share = cpu.cores / l->local_size;
     return share > 1 ? share : 1;

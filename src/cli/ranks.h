@@ -8,8 +8,8 @@
 
 /* Who started this process: first of all, for only rank 0 says what goes well. */
 rt_status rt_cli_ranks_detect(rt_cli *cli, rt_launch *launch);
-/* Threads for this rank where run.threads is 0: an equal share of the node, unless the launcher bound this process to
- * cores of its own; 0: all it may use. */
+/* Threads for this rank where run.threads is 0: what the launcher gave it, or else an equal share of the node, unless
+ * it bound this process to cores of its own; 0: all it may use. */
 int rt_cli_ranks_threads(const rt_launch *launch);
 /* Opens the communicator of `launch`; one process: rt_comm_self. RT_ECONFIG with the line to use instead where launcher
  * and device do not fit. */

@@ -78,15 +78,36 @@ static int slurm_port(const char *job) {
     return 15000 + (int)(n % 10000);
 }
 
+/* "2(x3),1" is 2 tasks on each of the first three nodes and 1 on the fourth. 0: the list does not say. */
+static int tasks_of_node(const char *list, int node) {
+    for (const char *p = list; isdigit((unsigned char)*p);) {
+        char *end;
+        long tasks = strtol(p, &end, 10), nodes = 1;
+        if (end[0] == '(' && end[1] == 'x') {
+            nodes = strtol(end + 2, &end, 10);
+            if (*end++ != ')') return 0;
+        }
+        if (tasks < 1 || tasks > RANKS_MAX || nodes < 1 || (*end && *end != ',')) return 0;
+        if (node < nodes) return (int)tasks;
+        node -= (int)nodes;
+        p = *end ? end + 1 : end;
+    }
+    return 0;
+}
+
 static rt_status from_slurm(rt_launch *l) {
     const char *job = variable("SLURM_JOB_ID"), *step = variable("SLURM_STEP_ID"), *address = variable("MASTER_ADDR");
-    const char *nodes = variable("SLURM_STEP_NODELIST");
+    const char *nodes = variable("SLURM_STEP_NODELIST"), *tasks = variable("SLURM_STEP_TASKS_PER_NODE");
+    int node = 0;
     l->launcher = RT_LAUNCH_SLURM;
     l->name = "srun";
     l->pmix = variable("PMIX_RANK") != NULL;
     RT_TRY(number("SLURM_NTASKS", 1, RANKS_MAX, &l->size));
     RT_TRY(number("SLURM_PROCID", 0, RANKS_MAX, &l->rank));
     RT_TRY(number_or("SLURM_LOCALID", 0, &l->local_rank));
+    RT_TRY(number_or("SLURM_NODEID", 0, &node));
+    RT_TRY(number_or("SLURM_CPUS_PER_TASK", 0, &l->cpus));
+    if (tasks) l->local_size = tasks_of_node(tasks, node);
     if (!nodes) nodes = variable("SLURM_JOB_NODELIST");
     if (address)
         snprintf(l->address, sizeof l->address, "%s", address);

@@ -2,8 +2,9 @@
  * launchers set. Open MPI's mpirun, Slurm's srun, torchrun; nothing of them: one process.
  *
  * Variables (as their documentation has them): OMPI_COMM_WORLD_RANK, _SIZE, _LOCAL_RANK, _LOCAL_SIZE; SLURM_PROCID,
- * SLURM_NTASKS, SLURM_LOCALID, SLURM_NODEID, SLURM_STEP_ID, SLURM_JOB_ID, SLURM_STEP_NODELIST, SLURM_TASKS_PER_NODE;
- * RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_RANK, MASTER_ADDR, MASTER_PORT, TORCHELASTIC_RUN_ID. */
+ * SLURM_NTASKS, SLURM_LOCALID, SLURM_NODEID, SLURM_STEP_ID, SLURM_JOB_ID, SLURM_STEP_NODELIST,
+ * SLURM_STEP_TASKS_PER_NODE, SLURM_CPUS_PER_TASK; RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_RANK,
+ * MASTER_ADDR, MASTER_PORT, TORCHELASTIC_RUN_ID. */
 #ifndef RT_COMM_LAUNCH_H
 #define RT_COMM_LAUNCH_H
 #include "../base/status.h"
@@ -16,6 +17,7 @@ typedef struct {
     const char *name; /* "mpirun", "srun", ... */
     int rank, size;
     int local_rank, local_size; /* among the ranks of this node; local_size 0: not said */
+    int cpus;                   /* processors of this rank; 0: not said */
     bool pmix;                  /* a PMIx server is there: MPI_Init will find the other ranks */
     char address[256];          /* where rank 0 listens; "": not said (MPI tells it) */
     int port;                   /* 0: not said */

@@ -6,6 +6,7 @@
 /* cmocka wants the four above first. */
 #include "comm/launch.h"
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@ static const char *const names[] = {"OMPI_COMM_WORLD_SIZE",
                                     "SLURM_PROCID",
                                     "SLURM_NTASKS",
                                     "SLURM_LOCALID",
+                                    "SLURM_NODEID",
+                                    "SLURM_STEP_TASKS_PER_NODE",
+                                    "SLURM_CPUS_PER_TASK",
                                     "SLURM_STEP_NODELIST",
                                     "SLURM_JOB_NODELIST",
                                     "PMIX_RANK",
@@ -90,14 +94,39 @@ static void slurm(void **state) {
     assert_string_equal(l.address, "gpu03");
     assert_int_equal(l.port, 16234);
     assert_string_equal(l.token, "slurm 4251234.2");
+    assert_int_equal(l.cpus, 0);
     assert_int_equal(DETECT(&l, "SLURM_JOB_ID=7", "SLURM_STEP_ID=2", "SLURM_PROCID=0", "SLURM_NTASKS=2",
                             "SLURM_JOB_NODELIST=n1", "PMIX_RANK=0", "MASTER_ADDR=10.0.0.1", "MASTER_PORT=999",
-                            "RECTRAIN_RUN_TOKEN=secret"),
+                            "RECTRAIN_RUN_TOKEN=secret", "SLURM_CPUS_PER_TASK=12"),
                      RT_OK);
     assert_true(l.pmix);
+    assert_int_equal(l.cpus, 12);
     assert_string_equal(l.address, "10.0.0.1");
     assert_int_equal(l.port, 999);
     assert_string_equal(l.token, "own secret");
+}
+
+/* So that ranks of one node share its processors, and meet on it alone. */
+static void slurm_tasks_of_a_node(void **state) {
+    (void)state;
+    rt_launch l;
+    static const struct {
+        const char *list, *node;
+        int local_size;
+    } cases[] = {
+        {"2", "0", 2},           {"2(x3),1", "0", 2}, {"2(x3),1", "2", 2}, {"2(x3),1", "3", 1}, {"1,5", "1", 5},
+        {"2(x3),1", "4", 0},     {"2(x", "0", 0},     {"2(x3", "0", 0},    {"0", "0", 0},       {"many", "0", 0},
+        {"99999999999", "0", 0}, {"2;3", "0", 0},     {"2(x0),3", "0", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char list[64], node[64];
+        snprintf(list, sizeof list, "SLURM_STEP_TASKS_PER_NODE=%s", cases[i].list);
+        snprintf(node, sizeof node, "SLURM_NODEID=%s", cases[i].node);
+        assert_int_equal(DETECT(&l, "SLURM_JOB_ID=7", "SLURM_STEP_ID=0", "SLURM_PROCID=5", "SLURM_NTASKS=7",
+                                "SLURM_LOCALID=0", "SLURM_STEP_NODELIST=n[1-4]", list, node),
+                         RT_OK);
+        assert_int_equal(l.local_size, cases[i].local_size);
+    }
 }
 
 static void torchrun(void **state) {
@@ -158,8 +187,10 @@ static void node_lists(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(alone),    cmocka_unit_test(openmpi),        cmocka_unit_test(slurm),
-        cmocka_unit_test(torchrun), cmocka_unit_test(contradictions), cmocka_unit_test(node_lists),
+        cmocka_unit_test(alone),      cmocka_unit_test(openmpi),
+        cmocka_unit_test(slurm),      cmocka_unit_test(slurm_tasks_of_a_node),
+        cmocka_unit_test(torchrun),   cmocka_unit_test(contradictions),
+        cmocka_unit_test(node_lists),
     };
     return cmocka_run_group_tests_name("launch", tests, NULL, NULL);
 }
