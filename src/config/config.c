@@ -166,7 +166,7 @@ done:
 /* Variables that rectrain reads and that are no options. */
 static bool is_other_variable(const char *name, size_t n) {
     static const char *const known[] = {"RECTRAIN_ISA", "RECTRAIN_CONFIG_PATH", "RECTRAIN_MODELS",
-                                        "RECTRAIN_PROGRESS_SECONDS"};
+                                        "RECTRAIN_PROGRESS_SECONDS", "RECTRAIN_RUN_TOKEN"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strlen(known[i]) == n && !strncmp(known[i], name, n)) return true;
     return false;
