@@ -40,6 +40,41 @@ static void free_views(rt_views *v) {
     *v = (rt_views){0};
 }
 
+/* A row's moment from the ranks that have its parts, in their order, to rank 0; values has room for the row. */
+static rt_status gather_moment(rt_setup *s, int row, rt_buffer buffer, float *values) {
+    rt_comm *c = s->comm;
+    const rt_param *p = &s->table.rows[row];
+    int64_t first, count;
+    size_t *sizes = calloc((size_t)c->size, sizeof *sizes), bytes = 0;
+    void *all = NULL;
+    if (!sizes) return rt_fail(RT_ENOMEM, "out of memory to save %s", p->name);
+    rt_status rc = rt_model_get_part(&s->model, row, buffer, values, &first, &count);
+    if (rc == RT_OK) rc = c->gather(c, values + first, (size_t)count * sizeof *values, &all, sizes);
+    for (int r = 0; r < c->size; r++) bytes += sizes[r];
+    if (rc == RT_OK && c->rank == 0 && bytes != (size_t)p->count * sizeof *values)
+        rc = rt_fail(RT_EINTERNAL, "%s: the ranks have %zu bytes of its moments", p->name, bytes);
+    if (rc == RT_OK && c->rank == 0) memcpy(values, all, bytes);
+    free(all);
+    free(sizes);
+    return rc;
+}
+
+/* What rank 0 asks for while it writes a checkpoint. */
+static rt_status send_moments(rt_setup *s) {
+    static const rt_buffer buffers[] = {RT_BUFFER_M, RT_BUFFER_V};
+    for (int b = 0; b < 2; b++) {
+        for (int i = 0; i < s->table.n; i++) {
+            if (!s->table.rows[i].trainable) continue;
+            float *values = malloc((size_t)s->table.rows[i].count * sizeof *values);
+            if (!values) return rt_fail(RT_ENOMEM, "out of memory to save %s", s->table.rows[i].name);
+            rt_status rc = gather_moment(s, i, buffers[b], values);
+            free(values);
+            RT_TRY(rc);
+        }
+    }
+    return RT_OK;
+}
+
 static rt_status make_views(rt_setup *s, rt_buffer buffer, rt_views *v) {
     const rt_param_table *t = &s->table;
     v->views = calloc((size_t)t->n, sizeof *v->views);
@@ -48,11 +83,12 @@ static rt_status make_views(rt_setup *s, rt_buffer buffer, rt_views *v) {
     for (int i = 0; i < t->n; i++) {
         const rt_param *p = &t->rows[i];
         if (buffer != RT_BUFFER_PARAMS && !p->trainable) continue;
-        const float *data = rt_model_direct(&s->model, i, buffer);
+        bool parts = buffer != RT_BUFFER_PARAMS && s->comm->shards;
+        const float *data = parts ? NULL : rt_model_direct(&s->model, i, buffer);
         if (!data) {
             float *copy = v->copies[v->n] = malloc((size_t)p->count * sizeof *copy);
             if (!copy) return rt_fail(RT_ENOMEM, "out of memory to save %s", p->name);
-            RT_TRY(rt_model_get(&s->model, i, buffer, copy));
+            RT_TRY(parts ? gather_moment(s, i, buffer, copy) : rt_model_get(&s->model, i, buffer, copy));
             data = copy;
         }
         v->views[v->n++] =
@@ -155,7 +191,10 @@ static rt_status save_numbered(rt_run *run, const rt_train_state *state) {
 
 rt_status rt_run_save(void *context, const rt_train_state *state, rt_save_kind kind) {
     rt_run *run = context;
-    if (!rt_run_leads(run)) return RT_OK;
+    if (!rt_run_leads(run)) {
+        bool wanted = kind == RT_SAVE_LAST || (kind == RT_SAVE_NUMBERED && run->cfg->checkpoint.keep > 0);
+        return wanted && run->setup.comm->shards ? send_moments(&run->setup) : RT_OK;
+    }
     uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_rows(run->train), run->cfg->train.batch_size);
     run->state.epoch = (uint32_t)(state->step / per_epoch);
     run->state.step_in_epoch = (uint32_t)(state->step % per_epoch);

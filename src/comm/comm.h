@@ -25,7 +25,7 @@ struct rt_comm {
     /* Data plane: sums over all ranks, in place, of ranges in backend memory; asynchronous, in an order that is the
      * same on every rank and from run to run. With shards set, rank r's sums are final for elements [shards[r],
      * shards[r+1]) alone, and the rest is unspecified. */
-    const int64_t *shards; /* [size + 1], borrowed; NULL: none */
+    int64_t *shards; /* [size + 1] of rt_comm_shard; NULL: none */
     rt_status (*reduce_start)(rt_comm *, float *data, int64_t offset, int64_t count);
     rt_status (*poll)(rt_comm *); /* lets transfers advance; cheap */
     rt_status (*wait_all)(rt_comm *);
@@ -62,6 +62,8 @@ typedef struct {
  */
 rt_status rt_comm_tcp(const rt_launch *launch, const rt_comm_options *options, rt_comm **out);
 
+/* Cuts n elements into a shard a rank, whole blocks of 2^16 elements each: what the gradient's norm is summed by. */
+rt_status rt_comm_shard(rt_comm *comm, int64_t n);
 /* RT_ECONFIG, naming host, rank and `what`, unless every rank gives the same text. */
 rt_status rt_comm_same(rt_comm *comm, const char *what, const char *text);
 /* What this rank is doing, for the others' error messages and for the watch: call it where there is progress. */

@@ -9,6 +9,18 @@ void rt_comm_note(rt_comm *c, const char *phase, uint64_t step) {
     rt_watch_note(c->watch, phase, step);
 }
 
+rt_status rt_comm_shard(rt_comm *c, int64_t n) {
+    const int64_t block = 1 << 16, blocks = (n + block - 1) / block;
+    free(c->shards);
+    c->shards = calloc((size_t)c->size + 1, sizeof *c->shards);
+    if (!c->shards) return rt_fail(RT_ENOMEM, "out of memory for the shards of %d ranks", c->size);
+    for (int r = 0; r <= c->size; r++) {
+        int64_t at = blocks * r / c->size * block;
+        c->shards[r] = at < n ? at : n;
+    }
+    return RT_OK;
+}
+
 enum { ANSWER = 512 };
 
 /* Rank 0 compares; its answer, empty where all is well, goes to every rank. */

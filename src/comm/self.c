@@ -48,6 +48,7 @@ static void abort_self(rt_comm *c, rt_status status, const char *why) {
 
 static void close_self(rt_comm *c, rt_status how) {
     (void)how;
+    free(c->shards);
     free(c);
 }
 

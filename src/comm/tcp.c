@@ -194,6 +194,7 @@ static void close_tcp(rt_comm *c, rt_status how) {
     free(t->watch_fds);
     free(t->hosts);
     free(t->host_list);
+    free(c->shards);
     free(t);
 }
 

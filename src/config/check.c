@@ -90,7 +90,6 @@ static rt_status check_built(const rt_config *cfg) {
         bool wanted;
         const char *name, *instead;
     } options[] = {
-        {cfg->distributed.shard_optimizer, "distributed.shard_optimizer", "leave it at no"},
         {cfg->distributed.reduce_dtype != RT_CFG_REDUCE_FP32, "distributed.reduce_dtype", "leave it at fp32"},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)

@@ -59,6 +59,7 @@ typedef enum { RT_CFG_ADAM, RT_CFG_ADAMW } rt_config_optimizer;
 typedef enum { RT_CFG_SCHEDULE_CONSTANT, RT_CFG_SCHEDULE_LINEAR, RT_CFG_SCHEDULE_COSINE } rt_config_schedule;
 typedef enum { RT_CFG_TEST_BEST, RT_CFG_TEST_LAST } rt_config_test_with;
 typedef enum { RT_CFG_USR1_STOP, RT_CFG_USR1_SAVE } rt_config_on_usr1;
+typedef enum { RT_CFG_SHARD_AUTO, RT_CFG_SHARD_NO, RT_CFG_SHARD_YES } rt_config_shard;
 typedef enum { RT_CFG_REDUCE_FP32, RT_CFG_REDUCE_BF16 } rt_config_reduce;
 
 typedef struct rt_config_origins rt_config_origins;
@@ -141,7 +142,7 @@ typedef struct rt_config {
     } track;
     struct {
         double timeout; /* seconds */
-        bool shard_optimizer;
+        rt_config_shard shard_optimizer;
         rt_config_reduce reduce_dtype;
     } distributed;
 

@@ -24,6 +24,7 @@ static const char *const metric_names[] = {
     "mrr@10", "mrr_mind",          "ndcg@5",   "ndcg@10", "accuracy", "macro_f1", "weighted_f1", NULL};
 static const char *const test_names[] = {"best", "last", NULL};
 static const char *const usr1_names[] = {"stop", "save", NULL};
+static const char *const shard_names[] = {"auto", "no", "yes", NULL};
 static const char *const reduce_names[] = {"fp32", "bf16", NULL};
 
 #define AT(section_, key_, type_)                                                                                      \
@@ -205,8 +206,8 @@ static const rt_option table[] = {
 
     {AT(distributed, timeout, DOUBLE), MACHINE, RANGE(1, 86400), .initial = "600",
      .help = "Seconds after which a rank that does not answer ends the run."},
-    {AT(distributed, shard_optimizer, BOOL), MACHINE, .initial = "no",
-     .help = "Each rank keeps its share of the optimizer's state alone: less memory."},
+    {AT(distributed, shard_optimizer, ENUM), MACHINE, .initial = "auto", .names = shard_names,
+     .help = "Each rank keeps its share of the optimizer's state alone: less memory. auto: where there are several ranks."},
     {AT(distributed, reduce_dtype, ENUM), MEANING, .initial = "fp32", .names = reduce_names,
      .help = "In which type gradients are summed over ranks."},
 };

@@ -13,24 +13,38 @@ static size_t norm_blocks(const rt_model *model) {
     return (size_t)(model->table->n_trainables + 65535) / 65536 + 1;
 }
 
-rt_status rt_model_new(rt_backend *be, const rt_bert *bert, rt_param_table *table, bool training, rt_model *out) {
+static rt_status take_training(rt_model *m) {
+    size_t n = (size_t)m->table->n_trainables, moments = (size_t)m->moment_count;
+    m->bytes_train = (n + 2 * moments) * sizeof(float);
+    if (n) RT_TRY(take(m, n, sizeof(float), "the gradients", &m->grads));
+    if (moments) RT_TRY(take(m, moments, sizeof(float), "Adam's first moments", &m->m));
+    if (moments) RT_TRY(take(m, moments, sizeof(float), "Adam's second moments", &m->v));
+    RT_TRY(take(m, norm_blocks(m), sizeof(double), "the gradient norm", &m->norm_partials));
+    return take(m, 1, sizeof(rt_step_state), "the step's scalars", &m->state);
+}
+
+static rt_status start(rt_backend *be, const rt_bert *bert, rt_param_table *table, rt_model *out) {
     memset(out, 0, sizeof *out);
     out->be = be;
     out->bert = *bert;
     out->table = table;
     out->bytes_params = (size_t)table->n_params * sizeof(float);
-    rt_status rc = take(out, (size_t)table->n_params, sizeof(float), "the parameters", &out->params);
-    if (rc == RT_OK && training) {
-        size_t n = (size_t)table->n_trainables;
-        out->bytes_train = 3 * n * sizeof(float);
-        if (n) {
-            rc = take(out, n, sizeof(float), "the gradients", &out->grads);
-            if (rc == RT_OK) rc = take(out, n, sizeof(float), "Adam's first moments", &out->m);
-            if (rc == RT_OK) rc = take(out, n, sizeof(float), "Adam's second moments", &out->v);
-        }
-        if (rc == RT_OK) rc = take(out, norm_blocks(out), sizeof(double), "the gradient norm", &out->norm_partials);
-        if (rc == RT_OK) rc = take(out, 1, sizeof(rt_step_state), "the step's scalars", &out->state);
-    }
+    return take(out, (size_t)table->n_params, sizeof(float), "the parameters", &out->params);
+}
+
+rt_status rt_model_new_share(rt_backend *be, const rt_bert *bert, rt_param_table *table, int64_t off, int64_t count,
+                             rt_model *out) {
+    rt_status rc = start(be, bert, table, out);
+    out->moment_off = off;
+    out->moment_count = count;
+    if (rc == RT_OK) rc = take_training(out);
+    if (rc != RT_OK) rt_model_free(out);
+    return rc;
+}
+
+rt_status rt_model_new(rt_backend *be, const rt_bert *bert, rt_param_table *table, bool training, rt_model *out) {
+    if (training) return rt_model_new_share(be, bert, table, 0, table->n_trainables, out);
+    rt_status rc = start(be, bert, table, out);
     if (rc != RT_OK) rt_model_free(out);
     return rc;
 }
@@ -39,10 +53,11 @@ void rt_model_free(rt_model *model) {
     if (!model || !model->be) return;
     rt_backend *be = model->be;
     size_t n = (size_t)model->table->n_trainables * sizeof(float);
+    size_t moments = (size_t)model->moment_count * sizeof(float);
     if (model->params) be->release(be, model->params, model->bytes_params);
     if (model->grads) be->release(be, model->grads, n);
-    if (model->m) be->release(be, model->m, n);
-    if (model->v) be->release(be, model->v, n);
+    if (model->m) be->release(be, model->m, moments);
+    if (model->v) be->release(be, model->v, moments);
     if (model->norm_partials) be->release(be, model->norm_partials, norm_blocks(model) * sizeof(double));
     if (model->state) be->release(be, model->state, sizeof(rt_step_state));
     for (int i = 0; i < model->n_linears; i++)
@@ -96,27 +111,60 @@ float *rt_model_grad(const rt_model *model, int row) {
     return model->grads + model->table->rows[row].train_off;
 }
 
-static float *locate(const rt_model *model, int row, rt_buffer buffer) {
+/* The part of a row's elements that is here: all of a parameter or gradient, of a moment perhaps less. */
+typedef struct {
+    bool there; /* the model has such a buffer */
+    float *at;
+    int64_t first, count; /* 0: nothing of it */
+} part;
+
+static part locate(const rt_model *model, int row, rt_buffer buffer) {
     const rt_param *p = &model->table->rows[row];
-    if (buffer == RT_BUFFER_PARAMS) return model->params + p->param_off;
+    part whole = {.there = true, .count = p->count};
+    if (buffer == RT_BUFFER_PARAMS) {
+        whole.at = model->params + p->param_off;
+        return whole;
+    }
     float *base = buffer == RT_BUFFER_GRADS ? model->grads : buffer == RT_BUFFER_M ? model->m : model->v;
-    return base && p->train_off >= 0 ? base + p->train_off : NULL;
+    bool moment = buffer != RT_BUFFER_GRADS;
+    if ((!base && !(moment && model->state)) || p->train_off < 0) return (part){0};
+    if (!moment) {
+        whole.at = base + p->train_off;
+        return whole;
+    }
+    int64_t low = p->train_off > model->moment_off ? p->train_off : model->moment_off;
+    int64_t high = p->train_off + p->count, end = model->moment_off + model->moment_count;
+    if (high > end) high = end;
+    if (low >= high) return (part){.there = true};
+    return (part){true, base + (low - model->moment_off), low - p->train_off, high - low};
+}
+
+static rt_status no_buffer(const rt_model *model, int row) {
+    return rt_fail(RT_EINTERNAL, "%s has no such buffer here", model->table->rows[row].name);
 }
 
 float *rt_model_direct(rt_model *model, int row, rt_buffer buffer) {
-    return model->be->host_memory ? locate(model, row, buffer) : NULL;
+    part p = locate(model, row, buffer);
+    return model->be->host_memory && p.count == model->table->rows[row].count ? p.at : NULL;
 }
 
 rt_status rt_model_put(rt_model *model, int row, rt_buffer buffer, const float *values) {
-    float *to = locate(model, row, buffer);
-    if (!to) return rt_fail(RT_EINTERNAL, "%s has no such buffer", model->table->rows[row].name);
-    return model->be->upload(model->be, to, values, (size_t)model->table->rows[row].count * sizeof(float));
+    part p = locate(model, row, buffer);
+    if (!p.there) return no_buffer(model, row);
+    return p.count ? model->be->upload(model->be, p.at, values + p.first, (size_t)p.count * sizeof(float)) : RT_OK;
+}
+
+rt_status rt_model_get_part(rt_model *model, int row, rt_buffer buffer, float *values, int64_t *first, int64_t *count) {
+    part p = locate(model, row, buffer);
+    if (!p.there) return no_buffer(model, row);
+    *first = p.first, *count = p.count;
+    return p.count ? model->be->download(model->be, values + p.first, p.at, (size_t)p.count * sizeof(float)) : RT_OK;
 }
 
 rt_status rt_model_get(rt_model *model, int row, rt_buffer buffer, float *values) {
-    const float *from = locate(model, row, buffer);
-    if (!from) return rt_fail(RT_EINTERNAL, "%s has no such buffer", model->table->rows[row].name);
-    return model->be->download(model->be, values, from, (size_t)model->table->rows[row].count * sizeof(float));
+    int64_t first, count;
+    if (locate(model, row, buffer).count != model->table->rows[row].count) return no_buffer(model, row);
+    return rt_model_get_part(model, row, buffer, values, &first, &count);
 }
 
 rt_status rt_model_init_row(rt_model *model, int row, uint64_t seed) {

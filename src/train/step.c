@@ -17,8 +17,11 @@ struct rt_stepper {
     rt_plan plan;
     uint32_t *rows;
     float *scales;         /* of the micro-batch at hand */
-    rt_adam_range *ranges; /* backend memory */
-    int n_ranges;
+    rt_adam_range *all;    /* [n_all] of every trainable row, host memory */
+    rt_adam_range *ranges; /* [n_ranges] those, or their parts, that this rank updates; backend memory */
+    int n_all, n_ranges;
+    int64_t first, end;   /* of the trainables: this rank's share */
+    int64_t *norm_starts; /* [ranks + 1] blocks of the norm; NULL: this rank has all */
     readback *back;
     size_t back_bytes;
     bool under_way; /* a step was issued and its results are not read yet: */
@@ -30,20 +33,49 @@ static size_t ranges_bytes(const rt_stepper *s) {
     return (size_t)(s->n_ranges ? s->n_ranges : 1) * sizeof *s->ranges;
 }
 
+/* The part of a range in [first, end) of the trainables. */
+static bool cut(const rt_adam_range *range, int64_t first, int64_t end, rt_adam_range *out) {
+    int64_t low = range->train_off > first ? range->train_off : first, high = range->train_off + range->count;
+    if (high > end) high = end;
+    *out = *range;
+    out->param_off += low - range->train_off;
+    out->train_off = low;
+    out->count = high - low;
+    return low < high;
+}
+
+static rt_status make_share(rt_stepper *s) {
+    const rt_comm *c = s->job.comm;
+    enum { BLOCK = 1 << 16 };
+    s->end = s->job.encoder->model->table->n_trainables;
+    if (!c->shards) return RT_OK;
+    s->norm_starts = calloc((size_t)c->size + 1, sizeof *s->norm_starts);
+    if (!s->norm_starts) return rt_fail(RT_ENOMEM, "out of memory for the shards of %d ranks", c->size);
+    for (int r = 0; r <= c->size; r++) s->norm_starts[r] = (c->shards[r] + BLOCK - 1) / BLOCK;
+    s->first = c->shards[c->rank], s->end = c->shards[c->rank + 1];
+    return RT_OK;
+}
+
 static rt_status make_ranges(rt_stepper *s) {
     const rt_param_table *t = s->job.encoder->model->table;
     rt_backend *be = s->job.encoder->model->be;
+    RT_TRY(make_share(s));
     rt_adam_range *ranges = calloc((size_t)t->n, sizeof *ranges);
-    if (!ranges) return rt_fail(RT_ENOMEM, "out of memory for the optimizer's ranges");
+    s->all = calloc((size_t)t->n, sizeof *s->all);
+    if (!ranges || !s->all) {
+        free(ranges);
+        return rt_fail(RT_ENOMEM, "out of memory for the optimizer's ranges");
+    }
     for (int i = 0; i < t->n; i++) {
         const rt_param *p = &t->rows[i];
         if (p->train_off < 0) continue;
         double decay = p->decay ? s->job.settings.weight_decay : 0.0;
-        ranges[s->n_ranges++] = (rt_adam_range){.param_off = p->param_off,
-                                                .train_off = p->train_off,
-                                                .count = p->count,
-                                                .lr_scale = p->lr_scale,
-                                                .weight_decay = (float)decay};
+        s->all[s->n_all] = (rt_adam_range){.param_off = p->param_off,
+                                           .train_off = p->train_off,
+                                           .count = p->count,
+                                           .lr_scale = p->lr_scale,
+                                           .weight_decay = (float)decay};
+        if (cut(&s->all[s->n_all++], s->first, s->end, &ranges[s->n_ranges])) s->n_ranges++;
     }
     rt_status rc = be->alloc(be, ranges_bytes(s), "the optimizer's ranges", (void **)&s->ranges);
     if (rc == RT_OK) rc = be->upload(be, s->ranges, ranges, (size_t)s->n_ranges * sizeof *ranges);
@@ -80,6 +112,8 @@ void rt_stepper_free(rt_stepper *s) {
     rt_plan_free(&s->plan);
     if (s->ranges) be->release(be, s->ranges, ranges_bytes(s));
     if (s->back) be->release_host(be, s->back, s->back_bytes);
+    free(s->all);
+    free(s->norm_starts);
     free(s->rows);
     free(s->scales);
     free(s);
@@ -137,6 +171,42 @@ static rt_status write_rates(const rt_stepper *s, double lr) {
     return m->be->write(m->be, &m->state->lr, &rates, sizeof rates);
 }
 
+/* The norm of the whole gradient. Of shards each rank sums its own blocks, and all add all of them in order. */
+static rt_status norm(rt_stepper *s) {
+    rt_model *m = s->job.encoder->model;
+    rt_backend *be = m->be;
+    rt_comm *c = s->job.comm;
+    rt_sum_squares_args args = {
+        .x = m->grads, .n = m->table->n_trainables, .partials = m->norm_partials, .total = &m->state->grad_sq};
+    if (!c->shards) return be->sum_squares(be, &args);
+    RT_TRY(be->sum_squares(be, &(rt_sum_squares_args){.x = m->grads + s->first,
+                                                      .n = s->end - s->first,
+                                                      .partials = m->norm_partials + s->norm_starts[c->rank]}));
+    RT_TRY(c->all_gather(c, m->norm_partials, s->norm_starts, sizeof *m->norm_partials));
+    args.x = NULL;
+    return be->sum_squares(be, &args);
+}
+
+/* New parameters travel by way of the gradients' memory, which has their order and is free by now. */
+static rt_status share_params(rt_stepper *s) {
+    rt_model *m = s->job.encoder->model;
+    rt_comm *c = s->job.comm;
+    rt_adam_range part;
+    if (!c->shards) return RT_OK;
+    for (int i = 0; i < s->n_all; i++)
+        if (cut(&s->all[i], s->first, s->end, &part))
+            RT_TRY(m->be->convert(m->be, m->grads + part.train_off, RT_F32, m->params + part.param_off, RT_F32,
+                                  (size_t)part.count));
+    RT_TRY(c->all_gather(c, m->grads, c->shards, sizeof *m->grads));
+    const int64_t others[2][2] = {{0, s->first}, {s->end, m->table->n_trainables}};
+    for (int side = 0; side < 2; side++)
+        for (int i = 0; i < s->n_all; i++)
+            if (cut(&s->all[i], others[side][0], others[side][1], &part))
+                RT_TRY(m->be->convert(m->be, m->params + part.param_off, RT_F32, m->grads + part.train_off, RT_F32,
+                                      (size_t)part.count));
+    return RT_OK;
+}
+
 static rt_status update(rt_stepper *s, double lr) {
     rt_model *m = s->job.encoder->model;
     rt_backend *be = m->be;
@@ -144,16 +214,14 @@ static rt_status update(rt_stepper *s, double lr) {
     const double *losses = s->job.objective->losses(s->job.objective);
     if (m->table->n_trainables) {
         RT_TRY(write_rates(s, lr));
-        RT_TRY(be->sum_squares(be, &(rt_sum_squares_args){.x = m->grads,
-                                                          .n = m->table->n_trainables,
-                                                          .partials = m->norm_partials,
-                                                          .total = &m->state->grad_sq}));
+        RT_TRY(norm(s));
         /* A loss that is not finite must not move the weights even where its gradient looks sane. Of several ranks all
          * must decide alike: there the gradient's sum alone decides. */
         RT_TRY(be->adamw(be, &(rt_adamw_args){.params = m->params,
                                               .grads = m->grads,
                                               .m = m->m,
                                               .v = m->v,
+                                              .moment_off = m->moment_off,
                                               .ranges = s->ranges,
                                               .n_ranges = s->n_ranges,
                                               .beta1 = t->beta1,
@@ -162,6 +230,7 @@ static rt_status update(rt_stepper *s, double lr) {
                                               .losses = s->job.comm->size == 1 ? losses : NULL,
                                               .n_losses = s->plan.n_micro,
                                               .state = m->state}));
+        RT_TRY(share_params(s));
         RT_TRY(rt_model_pack(m, true)); /* of a step that changed nothing: the same bytes again */
     }
     s->n_losses = s->plan.n_micro;
