@@ -29,6 +29,11 @@ ranks() {
     "${mpi[@]}" -n "$n" "$PROGRAM" "$@"
 }
 
+# A failed test leaves nobody behind.
+teardown() {
+    pkill -KILL -f 'run.name=(still|fault) --set train.epochs=5000' || true
+}
+
 # losses NAME: step and loss of every train line, then AUC and log loss of every evaluation
 losses() {
     sed -n -e 's/.*"event": "train", "step": \([0-9]*\),.*"loss": \([0-9.e+-]*\),.*/\1 \2/p' \
@@ -128,25 +133,71 @@ stopped() {
     grep -q '^error: nothere.tsv: no such file' fails.err
 }
 
-@test "a rank that stands still: the others name it and end in time" {
-    local i status=0 pid child
-    "${mpi[@]}" -n 3 "$PROGRAM" "${usual[@]}" --set run.name=still --set train.epochs=5000 \
-        --set distributed.timeout=5 > /dev/null 2> stuck.err 3>&- &
+# begin NAME TIMEOUT: three ranks that would train for long; returns when they are at it
+begin() {
+    local i
+    "${mpi[@]}" -n 3 "$PROGRAM" "${usual[@]}" --set run.name="$1" --set train.epochs=5000 --set checkpoint.every=5 \
+        --set distributed.timeout="$2" > /dev/null 2> "$1.err" 3>&- &
     pid=$!
     for ((i = 0; i < 3000; i++)); do
-        grep -q '"event": "train", "step": 2[0-9],' runs/still/metrics.jsonl 2> /dev/null && break
+        grep -q '"event": "train", "step": 2[0-9],' "runs/$1/metrics.jsonl" 2> /dev/null && return 0
         sleep 0.01
     done
+    cat "$1.err"
+    return 1
+}
+
+# signal_rank RANK SIGNAL: to that rank of mpirun's
+signal_rank() {
+    local child
     for child in $(pgrep -P "$pid"); do
-        tr '\0' '\n' < "/proc/$child/environ" | grep -q '^OMPI_COMM_WORLD_RANK=1$' && kill -STOP "$child"
+        if tr '\0' '\n' < "/proc/$child/environ" | grep -q "^OMPI_COMM_WORLD_RANK=$1\$"; then kill -s "$2" "$child"; fi
     done
+}
+
+# gone NAME: nobody of that run is left
+gone() {
+    local i
+    for ((i = 0; i < 500; i++)); do
+        pgrep -f "run.name=$1 --set train.epochs=5000" > /dev/null || return 0
+        sleep 0.01
+    done
+    echo "orphans of $1:" && pgrep -af "run.name=$1"
+    return 1
+}
+
+@test "a rank that stands still: the others name it and end in time" {
+    local status=0
+    begin still 5
+    signal_rank 1 STOP
     SECONDS=0
     wait "$pid" || status=$?
     [ "$status" -ne 0 ]
     [ "$SECONDS" -le 30 ] # 5 s, and what a busy machine adds
-    grep -q 'rank 1 on .* has not answered for .* s; last heard of at step [0-9]*, ' stuck.err || { cat stuck.err && false; }
-    sleep 1
-    ! pgrep -f 'run.name=still --set train.epochs=5000' # no orphan
+    grep -q 'rank 1 on .* has not answered for .* s; last heard of at step [0-9]*, ' still.err || { cat still.err && false; }
+    gone still
+}
+
+@test "ranks that die or stand still, again and again: an end in time, no orphan, a checkpoint that goes on" {
+    local n times=5 kind status
+    [ -z "${RECTRAIN_LONG_TESTS:-}" ] || times=20
+    for ((n = 0; n < times; n++)); do
+        kind=KILL status=0
+        [ $((n % 3)) -ne 2 ] || kind=STOP
+        rm -rf runs/fault
+        begin fault 3
+        signal_rank $((n % 3)) $kind
+        SECONDS=0
+        wait "$pid" || status=$?
+        [ "$status" -ne 0 ]
+        [ "$SECONDS" -le 30 ]
+        gone fault
+        "$PROGRAM" verify runs/fault/last.h5 > /dev/null
+    done
+    # All of the same run goes on from it.
+    ranks 2 "${usual[@]}" --set run.name=fault --set train.epochs=5000 --dry-run > /dev/null 2> fault.err || {
+        cat fault.err && false
+    }
 }
 
 @test "launchers that cannot work say which line does" {
