@@ -316,6 +316,12 @@ static void wrong_arguments_are_refused(void **state) {
     rt_check_fails(RT_ESHAPE, rt_cuda_linear_backward(&opened->cuda->api, &b), "x is NULL");
     b.dy = NULL;
     rt_check_fails(RT_ESHAPE, rt_cuda_linear_backward(&opened->cuda->api, &b), "dy is NULL");
+    b = (rt_linear_backward_args){.w = l.w, .dy = y, .dy_dtype = RT_F32, .rows = -1};
+    rt_check_fails(RT_ESHAPE, rt_cuda_linear_backward(&opened->cuda->api, &b), "-1 rows");
+    b.rows = 16, b.w.k = 36;
+    rt_check_fails(RT_ESHAPE, rt_cuda_linear_backward(&opened->cuda->api, &b), "a width of 36");
+    b.w = l.w, b.dy_dtype = RT_BF16;
+    rt_check_fails(RT_ESHAPE, rt_cuda_linear_backward(&opened->cuda->api, &b), "a bf16 gradient in fp32");
     rt_check_ok(fake_check("refused"), "nothing reached the library");
     rt_check_close(c);
     c = rt_check_open(RT_PRECISION_BF16, 2, &dims);
