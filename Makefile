@@ -265,7 +265,7 @@ bench: all $(BENCHES) ## time ops, attention, tokenizer and training here; print
 	@BUILD=$(BUILD) tools/bench.sh $(BENCH)
 
 mutate: $(FAULT_ENVS) ## plant at most 150 faults in the CUDA kernels and their host code: which do the tests find? (an hour)
-	@BUILD=$(BUILD) tools/mutate.sh
+	@BUILD=$(BUILD) tools/mutate.sh $(FILES)
 
 lint: ## cppcheck, clang with -Werror, clang-format --dry-run
 	@tools/lint.sh
