@@ -280,9 +280,9 @@ static void a_watch_ends_a_wait(void **state) {
         for (int round = 0; round < 2; round++) {
             const uint64_t waited = fake_count().stream_syncs + fake_count().event_syncs;
             for (word = 1; word <= 16; word++) rt_check_ok(be->write(be, a + word - 1, &word, 4), "write");
+            left = round ? 1 : -1; /* putting work on a stream waits for nothing */
             rt_check_ok(be->download_start(be, host, a, 64), "download_start");
             rt_check_ok(be->mark(be, 0), "mark");
-            left = round ? 1 : -1;
             const rt_status status = be->wait(be, 0);
             ended += status == RT_EUNAVAILABLE;
             if (status != RT_OK) fails(RT_EUNAVAILABLE, status, "a rank died");

@@ -174,6 +174,8 @@ static void order_changes_no_bit_and_wrong_arguments_are_refused(void **state) {
         rt_check_fails(RT_ESHAPE, rt_cuda_epilogue_forward_launch(&l, &f), "alignment");
         rt_cuda_column_sums_args sums = {.x = d, .to = db, .rows = 3, .n = 12};
         rt_check_fails(RT_ESHAPE, rt_cuda_column_sums_launch(&l, &sums), "12 columns");
+        sums.rows = 500, sums.n = 264;
+        rt_check_fails(RT_ESHAPE, rt_cuda_column_sums_launch(&small, &sums), "workspace of sums");
         cuemu_free(d), cuemu_free(s), cuemu_free(db);
     }
     cuemu_free(l.workspace);

@@ -42,7 +42,7 @@ link() {
 
 # judge SECONDS PROGRAM LOG: runs it and says "passed", "noticed" (an assertion failed), "crashed" or "timeout"
 judge() {
-    timeout -k 5 "$1" "$2" > "$3" 2>&1 < /dev/null
+    timeout --foreground -k 5 "$1" "$2" > "$3" 2>&1 < /dev/null
     local status=$?
     if [ $status -eq 124 ] || [ $status -eq 137 ]; then
         echo timeout
