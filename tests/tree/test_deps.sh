@@ -38,6 +38,13 @@ ok "the build alone does not need the tests' libraries" says "nothing to install
 machine 'clang libclang-rt-dev libclang-rt-14-dev libomp-dev'
 ok "tests do not need clang" says "nothing to install" install test
 ok "fuzzers do, and its runtimes" says "packages missing: clang libclang-rt-dev libomp-dev" install fuzz
+machine 'slurmctld slurmd slurm-client munge' 1000
+ok "Slurm's daemons are for root alone" says "nothing to install" install test
+machine 'slurmctld slurmd slurm-client munge'
+missing="packages missing: slurmctld slurmd slurm-client munge"
+[ -d /run/systemd/system ] && missing="nothing to install"
+ok "for the tests, and where systemd does not start them" says "$missing" install test
+ok "not for the build" says "nothing to install" install build
 machine 'libjansson-dev' 1000
 ok "another user goes through sudo" eval 'install build && says "sudo env" logged'
 machine 'libjansson-dev' 1000
