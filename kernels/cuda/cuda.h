@@ -75,9 +75,9 @@ size_t rt_cuda_linear_bytes(const rt_cuda_context *cuda, const rt_dims *dims);
 rt_status rt_cuda_attention_forward(rt_backend *backend, const rt_attention_forward_args *a);
 rt_status rt_cuda_attention_backward(rt_backend *backend, const rt_attention_backward_args *a);
 
-/* What rectrain-cuda.so exports, by backend_cuda.c and memory.c. RT_EUNAVAILABLE without a device, with an old driver or an
- * old GPU; RT_ECONFIG for a precision that the GPU does not compute. options->device: CUDA's ordinal; below 0: the
- * first. */
+/* What rectrain-cuda.so exports, by backend_cuda.c and memory.c. RT_EUNAVAILABLE without a device, with an old driver
+ * or an old GPU; RT_ECONFIG for a precision that the GPU does not compute. options->device: CUDA's ordinal; below 0:
+ * the first. */
 #define RT_CUDA_EXPORT __attribute__((visibility("default")))
 RT_CUDA_EXPORT rt_status rt_cuda_backend_open(const rt_backend_options *options, rt_backend **out);
 RT_CUDA_EXPORT extern const uint32_t rt_cuda_abi; /* RT_KERNELS_ABI of the plugin's build */

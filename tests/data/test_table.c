@@ -199,8 +199,7 @@ static void opening_says_what_is_wrong(void **state) {
     READS("e.jsonl", "{}\n{}\n", "e.jsonl: no JSON object with a key; one object a line is expected");
     rt_table *t;
     assert_int_equal(rt_table_open(in_folder("none.tsv"), RT_FORMAT_AUTO, RT_QUOTING_AUTO, &t), RT_ENOINPUT);
-    assert_string_equal(plain(rt_error_get()->text),
-                        "none.tsv: no such file or folder");
+    assert_string_equal(plain(rt_error_get()->text), "none.tsv: no such file or folder");
     assert_int_equal(rt_table_open(test_folder, RT_FORMAT_AUTO, RT_QUOTING_AUTO, &t), RT_EDATA);
     assert_int_equal(rt_table_open("/dev/zero", RT_FORMAT_AUTO, RT_QUOTING_AUTO, &t), RT_EDATA);
     assert_string_equal(rt_error_get()->text,
@@ -306,7 +305,8 @@ static void too_many_columns_are_refused(void **state) {
     fclose(file);
     rt_table *t;
     assert_int_equal(rt_table_open(in_folder("wide.tsv"), RT_FORMAT_AUTO, RT_QUOTING_AUTO, &t), RT_EDATA);
-    assert_string_equal(plain(rt_error_get()->text), "wide.tsv:1: more than 65536 columns; at most so many are accepted");
+    assert_string_equal(plain(rt_error_get()->text),
+                        "wide.tsv:1: more than 65536 columns; at most so many are accepted");
 }
 
 static size_t packed_gzip(const char *text, size_t size, unsigned char *out, size_t room) {
