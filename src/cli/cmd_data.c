@@ -57,7 +57,7 @@ static rt_status open_set(checking *c, const char *const *files, int n, rt_datas
     rt_live live = rt_live_begin(c->setup.cli, files[0]);
     rt_status rc = rt_dataset_open(&spec, c->setup.tok, c->setup.cli->log, rt_live_tokenising, &live, out);
     rt_progress_line_end(c->setup.cli->line);
-    if (rc == RT_ESTOPPED) return rt_fail(rc, "stopped by %s; nothing was kept", rt_signals_name());
+    if (rc == RT_OK) rt_dataset_stop_when(*out, rt_signals_stop);
     return rc;
 }
 
@@ -116,6 +116,8 @@ rt_status rt_cmd_data(rt_cli *cli) {
     rt_progress_line_end(cli->line);
     RT_GO(print(&c));
 done:
+    rt_progress_line_end(cli->line);
+    if (rc == RT_ESTOPPED) rt_fail(rc, "stopped by %s; nothing was kept", rt_signals_name());
     rt_data_check_free(&c.check);
     rt_data_check_free(&c.other);
     rt_dataset_close(c.data);

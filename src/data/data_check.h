@@ -40,8 +40,8 @@ typedef struct {
 /* max_length: data.max_length, which lengths are compared with; the set may have been encoded with a larger one.
  * Memory stays within 64 MiB beside the set's own. Texts are equal if their 64-bit hashes are: of n different ones two
  * are taken for one by a chance of n^2 / 2^65, 3 in a million for ten million; all else is exact. What is found is kept
- * beside the set's cache, if it has one, and found there the next time. RT_ENOMEM, RT_EDATA, RT_EIO. Free it in any
- * case. */
+ * beside the set's cache, if it has one, and found there the next time. RT_ENOMEM, RT_EDATA, RT_EIO,
+ * RT_ESTOPPED (rt_dataset_stop_when). Free it in any case. */
 rt_status rt_data_check_fill(const rt_dataset *ds, int max_length, rt_data_check *out);
 void rt_data_check_free(rt_data_check *check);
 /* Kept as well. */

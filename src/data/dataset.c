@@ -57,7 +57,7 @@ static rt_status try_cache(const char *path, const rt_digest128 *key, const rt_d
     }
     if (rc == RT_OK) {
         (*out)->stats.from_cache = true;
-        rt_warn_dropped(spec, (*out)->header.dropped, log);
+        rt_warn_dropped(spec, (*out)->header.dropped, NULL, log);
     }
     return rc;
 }

@@ -59,6 +59,9 @@ typedef bool (*rt_progress)(void *context, uint64_t done_bytes, uint64_t all_byt
 rt_status rt_dataset_open(const rt_data_spec *spec, const rt_tokenizer *tok, rt_log *log, rt_progress progress,
                           void *context, rt_dataset **out);
 void rt_dataset_close(rt_dataset *ds);
+/* From now on the data check and the comparison of two sets ask `stop` at every window of rows, from any thread; where
+ * it says true they end with RT_ESTOPPED. NULL: never. */
+void rt_dataset_stop_when(rt_dataset *ds, bool (*stop)(void));
 
 const rt_data_stats *rt_dataset_stats(const rt_dataset *ds);
 uint32_t rt_dataset_rows(const rt_dataset *ds);

@@ -131,7 +131,12 @@ rt_status rt_section_read(const rt_dataset *ds, rt_section_kind kind, uint64_t f
         return rt_fail(RT_EINTERNAL, "%s: values %llu to %llu of section %s, which has %llu", ds->name,
                        (unsigned long long)first, (unsigned long long)(first + n), rt_cache_section_name[kind],
                        (unsigned long long)values);
+    if (ds->stop && ds->stop()) return rt_fail(RT_ESTOPPED, "%s: stopped while it was looked through", ds->name);
     return read_checked(ds, ds->layout.at[kind] + first * width, n * width, out);
+}
+
+void rt_dataset_stop_when(rt_dataset *ds, bool (*stop)(void)) {
+    ds->stop = stop;
 }
 
 rt_status rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, int *split) {

@@ -69,17 +69,35 @@ uint32_t rt_group_map_one_class(const rt_group_map *m) {
     return n;
 }
 
-void rt_warn_dropped(const rt_data_spec *spec, uint32_t dropped, rt_log *log) {
+static void warn_dropped(const rt_data_spec *spec, const char *name, const char *key, const char *near,
+                         const char *without, rt_log *log) {
+    rt_warn(log, "%s: no column \"%s\" (%s)%s; %s%s%s%s", spec->files[0], name, key,
+            spec->n_files > 1 ? " there, or in a file after it" : "", without, near ? "; did you mean \"" : "",
+            near ? near : "", near ? "\"?" : "");
+}
+
+void rt_warn_dropped(const rt_data_spec *spec, uint32_t dropped, char *const *near, rt_log *log) {
     const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
     rt_data_columns(spec, names, keys);
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++)
         if (dropped >> i & 1 && !(spec->group_by_default && names[i] == spec->group))
-            rt_warn(log, "%s: no column \"%s\" (%s)%s; going on without it", spec->files[0], names[i], keys[i],
-                    spec->n_files > 1 ? " there, or in a file after it" : "");
+            warn_dropped(spec, names[i], keys[i], near ? near[i] : NULL, "going on without it", log);
     for (int i = 0; i < spec->n_slices; i++)
         if (dropped >> (RT_OPTIONAL_COLUMNS + i) & 1)
-            rt_warn(log, "%s: no column \"%s\" (data.slice)%s; no metrics by it", spec->files[0], spec->slices[i],
-                    spec->n_files > 1 ? " there, or in a file after it" : "");
+            warn_dropped(spec, spec->slices[i], "data.slice", near ? near[RT_OPTIONAL_COLUMNS + i] : NULL,
+                         "no metrics by it", log);
+}
+
+/* Column `name` is not in the open file: from now on it is in none. */
+static void drop(rt_reader *r, int which, const char *name) {
+    if (r->dropped >> which & 1) return;
+    r->dropped |= 1u << which;
+    const int n = rt_table_columns(r->table);
+    const char **columns = calloc((size_t)n + 1, sizeof *columns);
+    for (int c = 0; columns && c < n; c++) columns[c] = rt_table_column_name(r->table, c);
+    const char *near = columns ? rt_did_you_mean(name, columns, n) : NULL;
+    r->near[which] = near ? rt_strdup(near) : NULL; /* without memory there is no hint */
+    free(columns);
 }
 
 static rt_status bind(rt_reader *r) {
@@ -92,12 +110,12 @@ static rt_status bind(rt_reader *r) {
     rt_data_columns(spec, names, keys);
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++) {
         r->columns[i] = names[i] && !(r->dropped >> i & 1) ? rt_table_find(r->table, names[i]) : -1;
-        if (names[i] && r->columns[i] < 0) r->dropped |= 1u << i;
+        if (names[i] && r->columns[i] < 0) drop(r, i, names[i]);
     }
     for (int i = 0; i < spec->n_slices; i++) {
-        unsigned bit = 1u << (RT_OPTIONAL_COLUMNS + i);
-        r->slice_columns[i] = r->dropped & bit ? -1 : rt_table_find(r->table, spec->slices[i]);
-        if (r->slice_columns[i] < 0) r->dropped |= bit;
+        const int which = RT_OPTIONAL_COLUMNS + i;
+        r->slice_columns[i] = r->dropped >> which & 1 ? -1 : rt_table_find(r->table, spec->slices[i]);
+        if (r->slice_columns[i] < 0) drop(r, which, spec->slices[i]);
     }
     return RT_OK;
 }
@@ -135,12 +153,13 @@ rt_status rt_reader_open(rt_reader *r, const rt_data_spec *spec, rt_log *log) {
         close_file(r);
     }
     r->file = 0;
-    rt_warn_dropped(spec, r->dropped, log);
+    rt_warn_dropped(spec, r->dropped, r->near, log);
     return RT_OK;
 }
 
 void rt_reader_close(rt_reader *r) {
     close_file(r);
+    for (int i = 0; i < RT_DROPPABLE_COLUMNS; i++) free(r->near[i]);
     rt_template_free(r->a);
     rt_template_free(r->b);
     rt_text_free(&r->scratch);

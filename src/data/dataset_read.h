@@ -6,6 +6,7 @@
 #include "slices.h"
 #include "template.h"
 
+enum { RT_DROPPABLE_COLUMNS = RT_OPTIONAL_COLUMNS + RT_SLICE_COLUMNS };
 enum { RT_CHUNK_ROWS = 1024, RT_CHUNK_TEXT = 1 << 19 };
 
 /* Rows on their way: texts as they were read, then their ids. */
@@ -41,6 +42,7 @@ typedef struct {
     int label, columns[RT_OPTIONAL_COLUMNS], slice_columns[RT_SLICE_COLUMNS]; /* -1: none */
     rt_slice_map slices[RT_SLICE_COLUMNS];
     uint32_t dropped;
+    char *near[RT_DROPPABLE_COLUMNS]; /* a name of the first file that lacks it, which may be meant, or NULL */
     uint64_t rows, bad_rows, label_counts[2], left_out;
     bool time_known, calendar;
     uint64_t bytes_before, all_bytes; /* of finished files, of all */
@@ -54,7 +56,8 @@ void rt_reader_close(rt_reader *r);
 rt_status rt_reader_next(rt_reader *r, rt_rows_in *chunk);
 uint64_t rt_reader_position(const rt_reader *r);
 uint32_t rt_group_map_one_class(const rt_group_map *map);
-/* "FILE: no column ..." for each bit; also for a cache that was made without them. */
-void rt_warn_dropped(const rt_data_spec *spec, uint32_t dropped, rt_log *log);
+/* "FILE: no column ..." for each bit; also for a cache that was made without them, which knows no
+ * near names (NULL). */
+void rt_warn_dropped(const rt_data_spec *spec, uint32_t dropped, char *const *near, rt_log *log);
 
 #endif

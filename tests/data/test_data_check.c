@@ -135,12 +135,50 @@ static void rare_clicks_get_a_rate(void **state) {
     rt_dataset_close(ds);
 }
 
+static int left; /* reads until the stop */
+
+static bool stop_soon(void) {
+    return left-- <= 0;
+}
+
+/* Stopped at its first window, its second, and so on, each ends so; with no stop left, with what was found. */
+static void a_stop_ends_it_wherever_it_is(void **state) {
+    (void)state;
+    rt_dataset *a = open_set("train.tsv", train), *b = open_set("test.tsv", test);
+    rt_dataset_stop_when(a, stop_soon);
+    rt_dataset_stop_when(b, stop_soon);
+    rt_status rc = RT_ESTOPPED;
+    int stops = 0;
+    rt_data_check c;
+    for (; rc == RT_ESTOPPED && stops < 100; stops++) {
+        left = stops;
+        rc = rt_data_check_fill(a, 6, &c);
+        if (rc == RT_ESTOPPED) assert_null(c.by_slice);
+    }
+    assert_int_equal(rc, RT_OK);
+    assert_true(stops > 3); /* texts, slices and times were read */
+    assert_int_equal(c.duplicates, 3);
+    rt_data_check_free(&c);
+    rt_data_against s;
+    rc = RT_ESTOPPED;
+    for (stops = 0; rc == RT_ESTOPPED && stops < 100; stops++) {
+        left = stops;
+        rc = rt_data_check_against(a, b, &s);
+    }
+    assert_int_equal(rc, RT_OK);
+    assert_true(stops > 8); /* both sets' texts, users, items and times */
+    assert_int_equal(s.shared.rows, 1);
+    rt_dataset_close(a);
+    rt_dataset_close(b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_is_counted),
         cmocka_unit_test(what_two_sets_share),
         cmocka_unit_test(dates_are_times),
         cmocka_unit_test(rare_clicks_get_a_rate),
+        cmocka_unit_test(a_stop_ends_it_wherever_it_is),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -239,6 +239,14 @@ static void a_missing_optional_column_is_left_out(void **state) {
     assert_true(log_says(&log, "one.tsv: no column \"when\" (data.time); going on without it"));
     rt_dataset_close(ds);
     drop_log(&log);
+    files[0] = write_text("near.tsv", "a\tb\ty\tsession\n\tx\t1\tp\n");
+    spec.group = "sesion", spec.weight = NULL;
+    catch_log(&log);
+    assert_int_equal(rt_dataset_open(&spec, tok, log.log, NULL, NULL, &ds), RT_OK);
+    assert_true(log_says(&log, "no column \"sesion\" (data.group); going on without it; did you mean \"session\"?"));
+    assert_false(log_says(&log, "(data.time); going on without it; did"));
+    rt_dataset_close(ds);
+    drop_log(&log);
 }
 
 static void found_quoting_is_said(void **state) {
