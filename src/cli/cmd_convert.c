@@ -4,6 +4,7 @@
 #include "../checkpoint/source.h"
 #include "../track/track.h"
 #include "cli.h"
+#include "signals.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@ rt_status rt_cmd_convert(rt_cli *cli) {
     char *folder = NULL;
     size_t n = strlen(cli->to);
     rt_status rc;
+    rt_signals_install(false); /* seconds of writing end in order, so that nothing half written stays */
     RT_GO(rt_cli_config(cli, NULL, 0, NULL, &cfg)); /* a wrong --set is told here too */
     if (rt_is_folder(cli->to)) {
         rc = rt_fail(RT_EUSAGE, "rectrain convert: --to %s is a folder; name the file to write: %s%sNAME.h5", cli->to,
@@ -33,6 +35,8 @@ rt_status rt_cmd_convert(rt_cli *cli) {
     RT_GO(rt_make_folders(folder));
     rt_progress_line_phase(cli->line, "converting");
     RT_GO(rt_convert(cli->from, cli->to, cli->log));
+    if (rt_signals_stop())
+        RT_GO(rt_fail(RT_ESTOPPED, "stopped by %s; %s is whole, but was not read back", rt_signals_name(), cli->to));
     RT_GO(rt_checkpoint_verify(cli->to, &s));
     rt_progress_line_end(cli->line);
     RT_GO(rt_cli_printf("%s: %d tensors, %lld parameters, %.1f MB, digest %s\n", cli->to, s.tensors,

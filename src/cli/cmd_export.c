@@ -1,6 +1,7 @@
 /* rectrain export: a checkpoint into a folder that other programs load, and the proof that it says the same. */
 #include "../track/track.h"
 #include "export_check.h"
+#include "signals.h"
 
 static rt_status export_folder(rt_cli *cli) {
     rt_source *source = NULL;
@@ -30,6 +31,7 @@ done:
 }
 
 rt_status rt_cmd_export(rt_cli *cli) {
+    rt_signals_install(false); /* the files are written to their ends, so that nothing half written stays */
     rt_progress_line_phase(cli->line, "exporting");
     RT_TRY(export_folder(cli));
     rt_progress_line_end(cli->line);
@@ -37,6 +39,8 @@ rt_status rt_cmd_export(rt_cli *cli) {
         "%s: config.json, model.safetensors, tokenizer.json, tokenizer_config.json, special_tokens_map.json, "
         "vocab.txt, sentence_bert_config.json\n",
         cli->to));
+    if (cli->check && rt_signals_stop())
+        return rt_fail(RT_ESTOPPED, "stopped by %s; %s is whole, but --check was not done", rt_signals_name(), cli->to);
     if (cli->check) RT_TRY(rt_export_check(cli));
     return rt_cli_flush();
 }

@@ -2,6 +2,7 @@
 #include "../base/arena.h"
 #include "../base/clock.h"
 #include "../base/file.h"
+#include "../data/template.h"
 #include "ranks.h"
 #include "run.h"
 #include "signals.h"
@@ -261,8 +262,18 @@ static void close_run(rt_run *run) {
     free(run);
 }
 
+/* A template that is none is told before a folder is made for its run. */
+static rt_status check_template(const char *text, const char *key) {
+    rt_template *parsed = NULL;
+    rt_status rc = text && *text ? rt_template_parse(text, key, &parsed) : RT_OK;
+    rt_template_free(parsed);
+    return rc;
+}
+
 static rt_status check(const rt_config *cfg) {
     RT_TRY(rt_config_check_training(cfg));
+    RT_TRY(check_template(cfg->data.text_a, "data.text_a"));
+    RT_TRY(check_template(cfg->data.text_b, "data.text_b"));
     double value;
     bool higher;
     rt_metrics none = {0};

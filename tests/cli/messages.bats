@@ -252,3 +252,11 @@ END
     [ "$status" -eq 1 ]
     has "$(cat run.err)" "label 0 is perhaps, but the checkpoint's is no_click; the export is wrong"
 }
+
+@test "exit 78: a template that is none, before a folder is made for the run" {
+    expect 78 train --config tiny.ini --set run.name=template --set 'data.text_a={'
+    has "$stderr" 'data.text_a = {: character 1: "{" that is never closed'
+    expect 78 train --config tiny.ini --set run.name=template --set 'data.text_b={query'
+    has "$stderr" "data.text_b"
+    [ ! -e runs/template ]
+}

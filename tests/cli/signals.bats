@@ -157,3 +157,52 @@ ends() {
     ends 130
     said "second Ctrl-C"
 }
+
+# catches: the program has its handler of SIGTERM (bit 14 of the mask)
+catches() {
+    local key mask
+    while read -r key mask; do
+        [ "$key" = SigCgt: ] && (((0x$mask >> 14) & 1)) && return 0
+    done 2> /dev/null < "/proc/$pid/status"
+    return 1
+}
+
+@test "data: 75, and who stopped it" {
+    "$PROGRAM" data huge.tsv --config tiny.ini > run.out 2> run.err 3>&- &
+    pid=$!
+    until_true catches
+    kill -TERM "$pid"
+    ends 75
+    said "stopped by SIGTERM; nothing was kept"
+    [ ! -s run.out ]
+}
+
+# interrupted WORDS ARGS...: a signal somewhere in the command: it ends with 75, or was done before; no temporary stays
+interrupted() {
+    local words=$1 try status
+    shift
+    for ((try = 0; try < 40; try++)); do
+        rm -rf stopped
+        "$PROGRAM" "$@" > run.out 2> run.err 3>&- &
+        pid=$!
+        until catches || ! kill -0 "$pid" 2> /dev/null; do :; done
+        kill -TERM "$pid" 2> /dev/null
+        status=0
+        wait "$pid" || status=$?
+        [ -z "$(find stopped -name '*.tmp.*' 2> /dev/null)" ] || return 1
+        [ "$status" -ne 75 ] || { said "stopped by SIGTERM; stopped.* is whole, $words" && return 0; }
+        [ "$status" -eq 0 ] || { cat run.err && echo "exit code $status" && return 1; }
+    done
+    echo "never stopped"
+    return 1
+}
+
+@test "convert and export write what they began: 75, the files whole, no temporary left" {
+    "$PROGRAM" train --config tiny.ini --quiet --set run.name=wide --set model.hidden=256 --set model.layers=4 \
+        --set model.ffn=1024 --set train.max_steps=1 --set data.dev= --set data.test= > /dev/null
+    interrupted "but --check was not done" export --checkpoint runs/wide/last.h5 --to stopped --check test.tsv
+    "$PROGRAM" export --checkpoint runs/wide/last.h5 --to whole --quiet > /dev/null
+    mkdir -p stopped
+    interrupted "but was not read back" convert --from whole --to stopped/wide.h5
+    "$PROGRAM" verify stopped/wide.h5
+}
