@@ -2,9 +2,9 @@
 #include "../base/cpu.h"
 #include "../base/file.h"
 #include "args.h"
+#include "ranks.h"
 #include "setup.h"
 #include <dirent.h>
-#include <dlfcn.h>
 #include <dnnl.h>
 #include <errno.h>
 #include <hdf5.h>
@@ -115,28 +115,16 @@ static void libraries(report *r) {
         utf8proc_version(), XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100);
 }
 
-/* A plugin is looked for beside the binary and in the install's library folder. */
-static void plugin(report *r, const char *key, const char *file, const char *program, const char *without) {
-    static const char *const folders[] = {".", "../lib/rectrain", "../lib"};
-    char *home = rt_path_dirname(program);
-    bool found = false;
-    for (size_t i = 0; home && !found && i < sizeof folders / sizeof folders[0]; i++) {
-        rt_text path = {0};
-        rt_text_printf(&path, i ? "%s/%s/%s" : "%s%.0s/%s", home, folders[i], file);
-        if (path.data && rt_file_exists(path.data)) {
-            found = true;
-            void *handle = dlopen(path.data, RTLD_NOW | RTLD_LOCAL);
-            const char *reason = handle ? NULL : dlerror();
-            if (handle) {
-                say(r, key, "%s loads", path.data);
-                dlclose(handle);
-            } else
-                say(r, key, "%s does not load: %s", path.data, reason ? reason : "unknown reason");
-        }
-        rt_text_free(&path);
-    }
-    if (!found) say(r, key, "no %s beside %s; %s", file, program, without);
-    free(home);
+/* Found, looked at and loaded as by a run, and told in the same words. */
+static void mpi(report *r) {
+    char *path = NULL;
+    rt_plugin_entry entry = NULL;
+    if (rt_plugin_open(&rt_cli_mpi_plugin, &entry, &path) == RT_OK)
+        say(r, "MPI", "%s loads", path);
+    else
+        say(r, "MPI", "%s; ranks that srun or mpirun start cannot meet by MPI", rt_error_get()->text);
+    rt_error_clear();
+    free(path);
 }
 
 /* Every GPU, by opening it: what a run would do. */
@@ -177,11 +165,6 @@ static void gpus(report *r) {
     }
     rt_error_clear();
     free(path);
-}
-
-static void gpu(report *r, const char *program) {
-    gpus(r);
-    plugin(r, "MPI", "rectrain-mpi.so", program, "several processes on one run are not available");
 }
 
 /* --- folders ------------------------------------------------------------------------------------------------------ */
@@ -272,7 +255,8 @@ rt_status rt_cmd_doctor(rt_cli *cli) {
     processor(&r);
     memory(&r);
     libraries(&r);
-    gpu(&r, cli->program);
+    gpus(&r);
+    mpi(&r);
     hub_cache(&r);
     config_folders(&r, cli->program);
     variables(&r, cli->environment);

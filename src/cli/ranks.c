@@ -26,11 +26,12 @@ int rt_cli_ranks_threads(const rt_launch *l) {
     return share > 1 ? share : 1;
 }
 
+const rt_plugin_spec rt_cli_mpi_plugin = {"rectrain-mpi.so", "rt_mpi_abi", RT_MPI_ABI, "rt_mpi_plugin"};
+
 static rt_status load_mpi(void) {
     rt_plugin_entry entry = NULL;
-    const rt_plugin_spec spec = {"rectrain-mpi.so", "rt_mpi_abi", RT_MPI_ABI, "rt_mpi_plugin"};
     if (mpi) return RT_OK;
-    RT_TRY(rt_plugin_open(&spec, &entry, NULL));
+    RT_TRY(rt_plugin_open(&rt_cli_mpi_plugin, &entry, NULL));
     mpi = ((const rt_mpi_plugin_table *(*)(void))entry)();
     return RT_OK;
 }

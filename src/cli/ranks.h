@@ -1,10 +1,13 @@
 /* The ranks of a training run: how it was launched decides where they meet and what adds their gradients. */
 #ifndef RT_CLI_RANKS_H
 #define RT_CLI_RANKS_H
+#include "../base/plugin.h"
 #include "../comm/comm.h"
 #include "../config/config.h"
 #include "cli.h"
 #include <rectrain/kernels.h>
+
+extern const rt_plugin_spec rt_cli_mpi_plugin; /* rectrain-mpi.so */
 
 /* Who started this process: first of all, for only rank 0 says what goes well. */
 rt_status rt_cli_ranks_detect(rt_cli *cli, rt_launch *launch);

@@ -55,3 +55,19 @@ load common
     expect 0 doctor --json
     [ "${lines[0]}" = "{" ] && [ "${lines[-1]}" = "}" ]
 }
+
+@test "doctor loads no plugin that others could have written, and none from where a run would not" {
+    mkdir -p bin lib/rectrain
+    cp "$PROGRAM" bin/rectrain
+    # It would leave a file behind if it were loaded.
+    printf '#include <stdio.h>\n__attribute__((constructor)) static void f(void) { fclose(fopen("loaded", "w")); }\n' > p.c
+    gcc -shared -fPIC p.c -o lib/rectrain-mpi.so
+    cp lib/rectrain-mpi.so lib/rectrain-cuda.so
+    PROGRAM=bin/rectrain expect 0 doctor
+    has "$output" "rectrain-mpi.so is not there"
+    mv lib/*.so lib/rectrain/
+    chmod o+w lib/rectrain/*.so
+    PROGRAM=bin/rectrain expect 0 doctor
+    has "$output" "rectrain-mpi.so is not loaded: others could write this file"
+    [ ! -e loaded ]
+}
