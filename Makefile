@@ -270,8 +270,9 @@ mutate: $(FAULT_ENVS) ## plant at most 150 faults in the CUDA kernels and their 
 lint: ## cppcheck, clang with -Werror, clang-format --dry-run
 	@tools/lint.sh
 
-format: ## clang-format every C file in place
-	@find src include kernels tests tools \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 clang-format -i
+format: ## clang-format every C and CUDA file in place
+	@find src include kernels tests tools examples \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \) -print0 | \
+	    xargs -0 clang-format -i
 
 install: all ## copy program, libraries, headers, configs, man pages and completions to $(DESTDIR)$(PREFIX)
 	@BUILD=$(BUILD) PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh mk/install.sh

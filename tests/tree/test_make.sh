@@ -1,6 +1,7 @@
 #!/bin/bash
 # The Makefile: help from its own comments, a changed flag or a removed source rebuilds, missing libraries are named.
 . tests/support/tap.sh
+unset BUILD # the small tree's own folder is meant below
 
 for target in all quickstart test test-long asan tsan fuzz bench lint format install clean; do
     ok "make help lists $target" says "  $target " make help
