@@ -78,7 +78,7 @@ $(BUILD)/$(1)/%.cpp.o: tests/support/fakes/%.cpp $(BUILD)/$(1)/settings
 $(BUILD)/$(1)/%.c.o: kernels/cuda/%.c $(BUILD)/$(1)/settings
 	$$(call cuemu_compile_c,$(1))
 $(BUILD)/$(1)/%.c.o: src/comm/%.c $(BUILD)/$(1)/settings
-	$$(call cuemu_compile_c,$(1))
+	$$(call cuemu_compile_c,$(1),-DRT_NCCL_IS_LINKED)
 $(BUILD)/$(1)/%.c.o: tests/support/fakes/%.c $(BUILD)/$(1)/settings
 	$$(call cuemu_compile_c,$(1))
 $(BUILD)/$(1)/host.a: $$(OBJ_$(1)_host) $(BUILD)/$(1)/host.list
@@ -94,7 +94,7 @@ endef
 define cuemu_compile_c
 	@mkdir -p $(@D)
 	@echo "  CUEMU $<$(if $(filter cuemu-fast,$(1)), (fast))"
-	@$(CUEMU_CC) -std=gnu11 -D_GNU_SOURCE $(CUEMU_COMMON) $(CUEMU_MODE_$(1)) $(DEPS) -c $< -o $@.$$$$ && mv -f $@.$$$$ $@
+	@$(CUEMU_CC) -std=gnu11 -D_GNU_SOURCE $(CUEMU_COMMON) $(CUEMU_MODE_$(1)) $(2) $(DEPS) -c $< -o $@.$$$$ && mv -f $@.$$$$ $@
 endef
 $(eval $(call cuemu_mode,cuemu))
 $(eval $(call cuemu_mode,cuemu-fast))
@@ -128,7 +128,14 @@ CUDA_ARCHIVES := $(BUILD)/test/support.a $(BUILD)/cuemu/host.a $(BUILD)/cuemu/fa
     $(call archive,kernels base)
 # Whole steps of the tiny model, on both backends.
 $(BUILD)/test/cuda/test_training: $(call archive,train objective model data comm text)
-$(TESTS_cuda_c): $(BUILD)/test/%: $(BUILD)/obj/tests/%.o $(OBJ_cuda_support) $(OBJ_cuemu) $(CUDA_ARCHIVES)
+# Several GPUs train whole models: the fast kernels, one process a GPU.
+TESTS_cuda_ranks := $(BUILD)/test/cuda/test_nccl
+$(TESTS_cuda_ranks): private CUEMU_SAN :=
+$(TESTS_cuda_ranks): $(BUILD)/test/%: $(BUILD)/obj/tests/%.o $(OBJ_cuemu-fast) $(BUILD)/test/support.a \
+    $(BUILD)/cuemu-fast/host.a $(BUILD)/cuemu-fast/fakes.a $(call archive,$(LINK_train))
+	$(cuda_link)
+$(filter-out $(TESTS_cuda_ranks),$(TESTS_cuda_c)): $(BUILD)/test/%: $(BUILD)/obj/tests/%.o $(OBJ_cuda_support) \
+    $(OBJ_cuemu) $(CUDA_ARCHIVES)
 	$(cuda_link)
 $(TESTS_cuda_cu): $(BUILD)/test/cuda/%: $(BUILD)/cuemu/tests/%.o $(OBJ_cuemu) $(CUDA_ARCHIVES)
 	$(cuda_link)

@@ -94,6 +94,16 @@ static rt_status wait_for(rt_cuda_context *cuda, cudaStream_t stream, cudaEvent_
     }
 }
 
+/* For what waits without looking: whoever is not to be waited out has had a look before, and gave up what never ends.
+ * The record keeps what went wrong before. */
+static void drain(rt_cuda_context *cuda) {
+    if (!cuda->api.while_waiting) return;
+    const rt_error why = *rt_error_get();
+    if (wait_for(cuda, cuda->copies, NULL, "waiting for the GPU's copies") == RT_OK)
+        wait_for(cuda, cuda->launch.stream, NULL, "waiting for the GPU");
+    rt_error_set(&why);
+}
+
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 
 static const double MIB = 1048576.0;
@@ -140,6 +150,7 @@ void rt_cuda_release(rt_backend *backend, void *pointer, size_t bytes) {
     rt_cuda_context *cuda = rt_cuda_of(backend);
     (void)bytes;
     if (!pointer || !enter_quietly(cuda)) return;
+    drain(cuda); /* cudaFree waits for all that is under way, without looking */
     if (cudaFree(pointer) != cudaSuccess) cudaGetLastError();
 }
 
@@ -167,7 +178,7 @@ void rt_cuda_release_host(rt_backend *backend, void *pointer, size_t bytes) {
     rt_cuda_context *cuda = rt_cuda_of(backend);
     (void)bytes;
     if (!pointer || !enter_quietly(cuda)) return;
-    /* A copy may be under way. */
+    drain(cuda); /* a copy may be under way */
     if (cudaStreamSynchronize(cuda->copies) != cudaSuccess) cudaGetLastError();
     if (cudaStreamSynchronize(cuda->launch.stream) != cudaSuccess) cudaGetLastError();
     if (cudaFreeHost(pointer) != cudaSuccess) cudaGetLastError();

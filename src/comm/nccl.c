@@ -44,10 +44,14 @@ typedef struct {
     rt_backend *be;
     rt_comm *ranks;
     bool aborted;
+    bool summing; /* `reduced` is yet to come, as far as was looked */
+    double since; /* clock of the last wait_all */
 } plane;
 
 static rt_status cuda(cudaError_t error, const char *what) {
-    return error == cudaSuccess ? RT_OK : rt_fail(RT_EINTERNAL, "%s: %s", what, cudaGetErrorString(error));
+    if (error == cudaSuccess) return RT_OK;
+    cudaGetLastError(); /* told here: the next launch must not find it again */
+    return rt_fail(RT_EINTERNAL, "%s: %s", what, cudaGetErrorString(error));
 }
 
 #ifdef RT_NCCL_IS_LINKED /* over the fakes */
@@ -80,9 +84,23 @@ static void give_up(plane *p) {
     p->f.CommAbort(p->comm); /* whatever it says, this rank is leaving */
 }
 
+/* With the error record as it is. */
+static rt_status give_up_with(plane *p, rt_status rc) {
+    const rt_error why = *rt_error_get();
+    give_up(p);
+    rt_error_set(&why);
+    return rc;
+}
+
+/* A communicator that was given up is gone. */
+static rt_status living(plane *p) {
+    RT_TRY(rt_watch_check(p->ranks->watch));
+    return p->aborted ? rt_fail(RT_EUNAVAILABLE, "NCCL: given up after an earlier failure") : RT_OK;
+}
+
 static rt_status failed(plane *p, ncclResult_t result, const char *what) {
     char words[256];
-    const char *more = p->comm ? p->f.GetLastError(p->comm) : "";
+    const char *more = p->comm && !p->aborted ? p->f.GetLastError(p->comm) : "";
     snprintf(words, sizeof words, "%s%s%.150s", p->f.GetErrorString(result), more && *more ? ": " : "",
              more ? more : "");
     give_up(p);
@@ -90,9 +108,15 @@ static rt_status failed(plane *p, ncclResult_t result, const char *what) {
     return better != RT_OK ? better : rt_fail(RT_EUNAVAILABLE, "NCCL: %s: %s (NCCL_DEBUG=INFO says more)", what, words);
 }
 
+/* A rank that waits for NCCL, with a deadline of its own, is not to blame for standing still. */
+static void awake(plane *p) {
+    rt_watch_waiting(p->ranks->watch, true);
+    rt_watch_waiting(p->ranks->watch, false);
+}
+
 /* Until the communicator is no longer busy with itself. */
-static rt_status settle(plane *p, ncclResult_t result, const char *what) {
-    double deadline = rt_clock_seconds() + p->ranks->timeout;
+static rt_status settle_within(plane *p, ncclResult_t result, const char *what, double seconds) {
+    double deadline = rt_clock_seconds() + seconds;
     while (result == ncclSuccess || result == ncclInProgress) {
         ncclResult_t state = ncclSuccess;
         if (!p->comm) return RT_OK;
@@ -102,34 +126,44 @@ static rt_status settle(plane *p, ncclResult_t result, const char *what) {
         if (state != ncclInProgress) return failed(p, state, what);
         rt_status rc = rt_watch_check(p->ranks->watch);
         if (rc == RT_OK && rt_clock_seconds() > deadline)
-            rc = rt_fail(RT_EUNAVAILABLE, "NCCL: %s took more than %.0f s (distributed.timeout)", what,
-                         p->ranks->timeout);
-        if (rc != RT_OK) {
-            rt_error why = *rt_error_get();
-            give_up(p);
-            rt_error_set(&why);
-            return rc;
-        }
+            rc = rt_fail(RT_EUNAVAILABLE, "NCCL: %s took more than %.0f s (distributed.timeout)", what, seconds);
+        if (rc != RT_OK) return give_up_with(p, rc);
+        awake(p);
         usleep(100);
     }
     return failed(p, result, what);
+}
+static rt_status settle(plane *p, ncclResult_t result, const char *what) {
+    return settle_within(p, result, what, p->ranks->timeout);
+}
+
+/* Sums that do not come: every rank may be waiting for a network that is gone. */
+static rt_status look_at_sums(plane *p) {
+    if (!p->summing) return RT_OK;
+    const cudaError_t error = cudaEventQuery(p->reduced);
+    if (error != cudaErrorNotReady) {
+        p->summing = false;
+        return cuda(error, "waiting for sums");
+    }
+    cudaGetLastError(); /* "not ready" is kept as an error too */
+    awake(p);
+    if (rt_clock_seconds() - p->since <= p->ranks->timeout) return RT_OK;
+    return rt_fail(RT_EUNAVAILABLE, "NCCL: sums of gradients took more than %.0f s (distributed.timeout)",
+                   p->ranks->timeout);
 }
 
 /* While the host waits for the device, which may wait for a rank that is no more. */
 static rt_status look(void *context) {
     plane *p = context;
     ncclResult_t state = ncclSuccess;
-    rt_status rc = rt_watch_check(p->ranks->watch);
-    if (rc == RT_OK && !p->aborted) {
+    rt_status rc = living(p);
+    if (rc == RT_OK) {
         ncclResult_t asked = p->f.CommGetAsyncError(p->comm, &state);
         if (asked != ncclSuccess || (state != ncclSuccess && state != ncclInProgress))
             return failed(p, asked != ncclSuccess ? asked : state, "a reduction");
-        return RT_OK;
+        rc = look_at_sums(p);
     }
-    rt_error why = *rt_error_get();
-    give_up(p);
-    rt_error_set(&why);
-    return rc;
+    return rc == RT_OK ? RT_OK : give_up_with(p, rc);
 }
 
 /* Ops issued so far come before what the reductions' stream does next. */
@@ -140,7 +174,7 @@ static rt_status follow(plane *p) {
 
 static rt_status reduce_start(rt_comm *c, float *data, int64_t offset, int64_t count) {
     plane *p = c->data;
-    RT_TRY(rt_watch_check(c->watch));
+    RT_TRY(living(p));
     RT_TRY(follow(p));
     float *from = data + offset;
     if (!c->shards)
@@ -169,8 +203,12 @@ static rt_status poll_plane(rt_comm *c) {
 /* Ops issued from here on come after the sums; the host does not wait. */
 static rt_status wait_all(rt_comm *c) {
     plane *p = c->data;
+    RT_TRY(living(p));
     RT_TRY(cuda(cudaEventRecord(p->reduced, p->stream), "recording that sums are there"));
-    return cuda(cudaStreamWaitEvent(p->be->stream, p->reduced, 0), "waiting for sums");
+    RT_TRY(cuda(cudaStreamWaitEvent(p->be->stream, p->reduced, 0), "waiting for sums"));
+    p->summing = true;
+    p->since = rt_clock_seconds();
+    return RT_OK;
 }
 
 static rt_status all_gather(rt_comm *c, void *data, const int64_t *starts, size_t size) {
@@ -195,19 +233,22 @@ static void close_plane(rt_comm *c) {
     if (!p) return;
     if (p->be->while_waiting == look) p->be->while_waiting = NULL;
     if (p->comm && !p->aborted) {
-        bool well =
-            rt_watch_check(c->watch) == RT_OK && settle(p, p->f.CommFinalize(p->comm), "ncclCommFinalize") == RT_OK;
+        /* All ranks came to the end, so this takes a moment; whoever does not say so has nothing of ours. */
+        double seconds = c->timeout < 5 ? c->timeout : 5;
+        bool well = rt_watch_check(c->watch) == RT_OK &&
+                    settle_within(p, p->f.CommFinalize(p->comm), "ncclCommFinalize", seconds) == RT_OK;
         if (well)
             p->f.CommDestroy(p->comm);
         else
             give_up(p);
         rt_error_clear();
     }
+    /* What is left on it waits for this device alone: reductions have ended, or ended with the communicator. */
+    if (p->stream && cudaStreamSynchronize(p->stream) != cudaSuccess) cudaGetLastError();
     if (p->ready) cudaEventDestroy(p->ready);
     if (p->reduced) cudaEventDestroy(p->reduced);
     if (p->stream) cudaStreamDestroy(p->stream);
-    if (p->library) dlclose(p->library);
-    free(p);
+    free(p); /* the library stays: it may have threads */
     c->data = NULL;
 }
 

@@ -107,7 +107,8 @@ done:
 void rt_stepper_free(rt_stepper *s) {
     if (!s) return;
     rt_backend *be = s->job.encoder->model->be;
-    if (s->under_way && be->synchronize(be) != RT_OK) rt_error_clear(); /* whoever frees has the error that matters */
+    const rt_error why = *rt_error_get(); /* whoever frees has the error that matters */
+    if (s->under_way && be->synchronize(be) != RT_OK) rt_error_set(&why);
     rt_feed_free(s->feed);
     rt_plan_free(&s->plan);
     if (s->ranges) be->release(be, s->ranges, ranges_bytes(s));

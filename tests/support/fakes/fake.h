@@ -23,6 +23,14 @@ extern "C" {
 
 /* Puts work on a stream: run(context) later, then free(context) (context from malloc, or NULL). `what` is a literal. */
 void fake_enqueue(cudaStream_t stream, const char *what, void (*run)(void *), void *context);
+/* The same for work that others take part in: at the head of its queue ready(context) is asked, again and again, and
+ * run follows when it says so. */
+void fake_enqueue_when(cudaStream_t stream, const char *what, bool (*ready)(void *), void (*run)(void *),
+                       void *context);
+/* Does some of what can be done, as a device does by itself. */
+void fake_advance(void);
+/* Calls of any fake so far: a host that makes none waits for something else than the device. */
+uint64_t fake_calls(void);
 /* [pointer, pointer + bytes) lies in one living allocation of the device. */
 bool fake_is_device(const void *pointer, size_t bytes);
 /* A rule was broken; the first one is kept for fake_check. */
@@ -61,6 +69,9 @@ void fake_forbid_stream_sync(bool forbidden);
 uint64_t fake_fail_call(uint64_t n, cudaError_t error);
 /* From here on every call says `error`: as after a kernel that touched what it must not. */
 void fake_break_device(cudaError_t error);
+/* Seeded faults: waits for events are dropped where a stream of fake_enqueue_when waits, or is waited for. */
+enum { FAKE_DROP_BEFORE = 1, FAKE_DROP_AFTER = 2 };
+void fake_drop_waits(unsigned which);
 /* What has been put on streams and is not done yet. */
 int fake_pending(void);
 

@@ -47,6 +47,9 @@ runtime &self() {
     return *r;
 }
 
+/* Longer than any test lets ranks wait. */
+static const int OTHERS_MS = 60000;
+
 static uint32_t draw(runtime &r) {
     r.random ^= r.random << 13, r.random ^= r.random >> 7, r.random ^= r.random << 17;
     return (uint32_t)(r.random >> 32);
@@ -70,8 +73,9 @@ cudaError_t refuse(const char *format, ...) {
 
 /* --- queues ------------------------------------------------------------------------------------------------------- */
 
-static bool blocked(const op &o) {
-    return o.kind == op::wait && o.e->done < o.n;
+static bool blocked(runtime &r, const op &o) {
+    if (o.kind == op::wait) return o.e->done < o.n;
+    return o.ready && r.sticky == cudaSuccess && !o.ready();
 }
 
 static void run_head(runtime &r, cudaStream_t s) {
@@ -100,35 +104,50 @@ cudaStream_t recorder(runtime &r, const event &e, uint64_t n) {
 bool run_any(runtime &r) {
     std::vector<cudaStream_t> able;
     for (cudaStream_t s : r.streams)
-        if (!s->queue.empty() && !blocked(s->queue.front())) able.push_back(s);
+        if (!s->queue.empty() && !blocked(r, s->queue.front())) able.push_back(s);
     if (able.empty()) return false;
     run_head(r, able[draw(r) % able.size()]);
     return true;
 }
 
-/* Only what must be: one head of s, or of whom s waits for. */
-static void advance(runtime &r, cudaStream_t s) {
-    while (s && blocked(s->queue.front())) {
+/* Only what must be: one head of s, or of whom s waits for. False where that waits for others than this device. */
+static bool advance(runtime &r, cudaStream_t s) {
+    while (s && blocked(r, s->queue.front())) {
+        if (s->queue.front().kind != op::wait) return false;
         cudaStream_t other = recorder(r, s->queue.front().e, s->queue.front().n);
         if (!other) {
             s->queue.pop_front();
-            return;
+            return true;
         }
         s = other;
     }
     if (s) run_head(r, s);
+    return true;
+}
+
+/* Some stream waits for what another process does. */
+static bool others_are_due(runtime &r) {
+    for (cudaStream_t s : r.streams)
+        if (!s->queue.empty() && s->queue.front().ready) return true;
+    return false;
 }
 
 void run_until(runtime &r, cudaStream_t s, const std::function<bool()> &done) {
     const bool lazy = draw(r) % 2;
+    int slept = 0;
     r.busy = true;
     while (!done()) {
-        if (lazy && s && !s->queue.empty())
-            advance(r, s);
-        else if (!run_any(r)) {
+        if (lazy && s && !s->queue.empty() ? advance(r, s) : run_any(r)) continue;
+        if (!others_are_due(r)) {
             fake_report("streams wait for one another");
             break;
         }
+        if (slept++ == OTHERS_MS * 10) {
+            fake_report("the host has waited %d s, without looking, for a device that waits for others",
+                        OTHERS_MS / 1000);
+            r.sticky = cudaErrorLaunchFailure;
+        }
+        usleep(100);
     }
     r.busy = false;
 }
@@ -139,7 +158,7 @@ void run_all(runtime &r) {
 
 cudaError_t put(runtime &r, cudaStream_t s, op o) {
     s->queue.push_back(std::move(o));
-    if (r.seed == 0) run_all(r);
+    while (r.seed == 0 && run_any(r)) continue;
     return give(r.sticky);
 }
 
@@ -186,8 +205,8 @@ static rt_status take_launch(void *stream, const char *what, rt_status (*run)(vo
     if (status == cudaSuccess) status = check_stream(r, what, (cudaStream_t)stream);
     if (status == cudaSuccess) status = last; /* cudaPeekAtLastError: an old error that nobody took */
     if (status == cudaSuccess)
-        status =
-            put(r, (cudaStream_t)stream, {op::work, what, [=] { return run(kept.get()); }, nullptr, 0, nullptr, 0});
+        status = put(r, (cudaStream_t)stream,
+                     {op::work, what, [=] { return run(kept.get()); }, nullptr, 0, nullptr, 0, nullptr});
     r.counts.launches++;
     if (status == cudaSuccess) return RT_OK;
     return rt_fail(RT_EINTERNAL, "launch of %s: %s", what, cudaGetErrorString(status));
@@ -330,5 +349,36 @@ void fake_enqueue(cudaStream_t stream, const char *what, void (*run)(void *), vo
              run(kept.get());
              return RT_OK;
          },
-         nullptr, 0, nullptr, 0});
+         nullptr, 0, nullptr, 0, nullptr});
+}
+
+void fake_enqueue_when(cudaStream_t stream, const char *what, bool (*ready)(void *), void (*run)(void *),
+                       void *context) {
+    HELD;
+    std::shared_ptr<void> kept(context, std::free);
+    if (check_stream(r, what, stream) != cudaSuccess) return;
+    r.counts.works++;
+    r.reducing.insert(stream);
+    put(r, stream,
+        {op::work, what,
+         [=] {
+             run(kept.get());
+             return RT_OK;
+         },
+         nullptr, 0, nullptr, 0, [=] { return ready(kept.get()); }});
+}
+
+void fake_advance(void) {
+    HELD;
+    for (int n = 0; n < 32 && !r.busy && run_any(r); n++) continue;
+}
+
+uint64_t fake_calls(void) {
+    HELD;
+    return r.calls;
+}
+
+void fake_drop_waits(unsigned which) {
+    HELD;
+    r.dropped_waits = which;
 }

@@ -12,6 +12,7 @@
 
 struct CUevent_st {
     uint64_t recorded = 0, done = 0; /* how often */
+    cudaStream_t on = nullptr;       /* the stream of its last record; may be gone */
 };
 
 namespace fake {
@@ -26,6 +27,7 @@ struct op {
     uint64_t n;
     const void *host; /* pinned memory that a copy will touch */
     size_t host_bytes;
+    std::function<bool()> ready; /* work that waits for somebody else: asked at the head of its queue; none: always */
 };
 
 } // namespace fake
@@ -56,6 +58,8 @@ struct runtime {
     uint64_t calls = 0, fail_at = 0;
     cudaError_t fail_with = cudaSuccess;
     fake_counts counts = {};
+    std::set<cudaStream_t> reducing; /* streams that had work which waits for others */
+    unsigned dropped_waits = 0;      /* FAKE_DROP_* */
 };
 
 extern std::recursive_mutex lock;
@@ -75,7 +79,7 @@ cudaError_t put(runtime &r, cudaStream_t s, op o);
 /* Works until `done`, by one of two ways: everything in some order, or no more than `s` needs. */
 void run_until(runtime &r, cudaStream_t s, const std::function<bool()> &done);
 void run_all(runtime &r);
-/* One thing that can be done, on any stream; false if there is none. */
+/* One thing that can be done now, on any stream; false if there is none. */
 bool run_any(runtime &r);
 /* The stream that will say that e has happened for the n-th time. */
 cudaStream_t recorder(runtime &r, const event &e, uint64_t n);
