@@ -154,3 +154,4 @@ plugin: $(PLUGIN)
 -include $(patsubst %.o,%.d,$(OBJ_cuemu) $(OBJ_cuemu_host) $(OBJ_cuemu_fakes) $(OBJ_cuemu-fast) $(OBJ_cuemu-fast_host) \
     $(OBJ_cuemu-fast_fakes) $(OBJ_cuda_support) $(OBJ_nvcc) $(OBJ_cuda) $(OBJ_nccl)) \
     $(patsubst $(BUILD)/test/cuda/%,$(BUILD)/cuemu/tests/%.d,$(TESTS_cuda_cu))
+include mk/bundle.mk

@@ -1,8 +1,7 @@
-/* See emulated.h. */
+/* See emulated.h. With RT_ON_GPU (tests/gpu/device.c) the same over a real GPU's table. */
 #define RT_EMULATED_ITSELF
 #include "emulated.h"
-#include "../support/cuemu/cuemu.h"
-#include "launch.h"
+#include "device_memory.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,7 @@ enum { OPEN_MAX = 64, BINDINGS = 32 };
 typedef struct {
     rt_backend api; /* first: a rt_backend pointer is a pointer to this */
     rt_check *c;
-    rt_cuda_launch launch;
+    device_place place;
     bool captured;
     uint64_t seed;
 } emulated;
@@ -24,7 +23,7 @@ static emulated *opened[OPEN_MAX];
 enum { IN = 1, OUT = 2, FINITE = 4, ZERO = 8 }; /* FINITE, ZERO: what the rows beyond must hold afterwards */
 
 typedef struct {
-    void *host, *device;
+    void *host, *device, *image; /* image: what the host sees of the device's memory */
     size_t bytes, room;
     int mode;
     rt_dtype dtype;
@@ -33,7 +32,7 @@ typedef struct {
 /* A host array in pieces: rows of a matrix whose columns between the rows are somebody else's, or rows of [heads, rows]
  * which the device has more of. Between its pieces the device's memory must stay as it is. */
 typedef struct {
-    char *host, *device;
+    char *host, *device, *image;
     size_t bytes, host_step, device_step, pieces, room; /* room: pieces on the device */
     size_t last;                                        /* bytes from the last piece's begin to the end */
     int mode;
@@ -61,15 +60,23 @@ static void *bind(call *k, const void *host, rt_dtype dtype, int64_t n, int64_t 
         b = &k->list[k->count++];
         *b = (binding){(void *)(uintptr_t)host,
                        NULL,
+                       NULL,
                        (size_t)n * rt_dtype_size(dtype),
                        (size_t)room * rt_dtype_size(dtype),
                        0,
                        dtype};
-        b->device = cuemu_alloc(b->room);
+        b->device = device_alloc(&k->e->place, b->room, &b->image);
     }
     b->mode |= mode;
-    if (mode & IN) memcpy(b->device, host, b->bytes);
+    if (mode & IN) memcpy(b->image, host, b->bytes);
     return b->device;
+}
+
+/* The host's view of what `bind` gave; it reaches the device before the launch. */
+static void *image_of(const call *k, const void *device) {
+    for (int i = 0; i < k->count; i++)
+        if (device && k->list[i].device == device) return k->list[i].image;
+    return NULL;
 }
 
 static void *words(call *k, const void *host, int64_t n, int64_t room) {
@@ -78,7 +85,7 @@ static void *words(call *k, const void *host, int64_t n, int64_t room) {
 
 static call begin(rt_backend *backend, const char *op, const rt_batch *batch) {
     call k = {.e = (emulated *)backend, .op = op};
-    cuemu_seed(k.e->seed);
+    device_seed(k.e->seed);
     if (!batch) return k;
     k.tokens = batch->n_tokens, k.rows = batch->n_seqs;
     k.batch = *batch;
@@ -92,13 +99,14 @@ static call begin(rt_backend *backend, const char *op, const rt_batch *batch) {
     k.batch.example_id = words(&k, batch->example_id, seqs, room);
     k.batch.sorted_tokens = words(&k, batch->sorted_tokens, tokens, bucket);
     /* As the contract has them beyond the batch's rows: 0. */
-    float *scale = words(&k, batch->row_scale, seqs, room);
-    int32_t *labels = words(&k, batch->labels, seqs, room);
+    k.batch.row_scale = words(&k, batch->row_scale, seqs, room);
+    k.batch.labels = words(&k, batch->labels, seqs, room);
+    float *scale = image_of(&k, k.batch.row_scale);
+    int32_t *labels = image_of(&k, k.batch.labels);
     for (int64_t b = seqs; b < room; b++) {
         if (scale) scale[b] = 0;
         if (labels) labels[b] = 0;
     }
-    k.batch.row_scale = scale, k.batch.labels = labels;
     return k;
 }
 
@@ -121,13 +129,19 @@ static rt_dropout dropout_of(call *k, rt_dropout d) {
     return d;
 }
 
+static size_t spread_bytes(const spread *s) {
+    return s->room ? (s->room - 1) * s->device_step + s->last : 0;
+}
+
 static void *bind_spread(call *k, const void *host, rt_dtype dtype, int mode, spread s) {
     if (!host) return NULL;
     assert_true(k->spread_count < BINDINGS);
     s.host = (char *)(uintptr_t)host, s.mode = mode, s.dtype = dtype;
-    s.device = cuemu_alloc(s.room ? (s.room - 1) * s.device_step + s.last : 0);
+    void *image;
+    s.device = device_alloc(&k->e->place, spread_bytes(&s), &image);
+    s.image = image;
     for (size_t i = 0; mode & IN && i < s.pieces; i++)
-        memcpy(s.device + i * s.device_step, s.host + i * s.host_step, s.bytes);
+        memcpy(s.image + i * s.device_step, s.host + i * s.host_step, s.bytes);
     k->spreads[k->spread_count++] = s;
     return s.device;
 }
@@ -163,7 +177,7 @@ static float *by_heads(call *k, const float *host, rt_rows rows, int64_t heads, 
 static void end_spread(const call *k, const spread *s, bool done) {
     const size_t size = rt_dtype_size(s->dtype);
     for (size_t i = 0; done && i < s->room; i++) {
-        char *piece = s->device + i * s->device_step;
+        char *piece = s->image + i * s->device_step;
         if (i < s->pieces && s->mode & OUT) memcpy(s->host + i * s->host_step, piece, s->bytes);
         if (i < s->pieces && !(s->mode & OUT) && memcmp(s->host + i * s->host_step, piece, s->bytes) != 0)
             fail_msg("%s: wrote to an input", k->op);
@@ -174,31 +188,44 @@ static void end_spread(const call *k, const spread *s, bool done) {
         for (size_t n = s->bytes; s->last == s->bytes && n < s->device_step && i + 1 < s->room; n++)
             if ((unsigned char)piece[n] != 0xFF) fail_msg("%s: wrote behind row %zu", k->op, i);
     }
-    cuemu_free(s->device);
+    device_free(&k->e->place, s->device, s->image, spread_bytes(s));
 }
 
 static void check_beyond(const call *k, const binding *b) {
     const size_t size = rt_dtype_size(b->dtype);
     for (size_t i = b->bytes / size; i < b->room / size; i++) {
-        const double x = rt_check_get(b->dtype, b->device, i);
+        const double x = rt_check_get(b->dtype, b->image, i);
         if ((b->mode & FINITE && !isfinite(x)) || (b->mode & ZERO && !(x == 0)))
             fail_msg("%s: element %zu beyond the batch's rows is %g (buffer %d)", k->op, i - b->bytes / size, x,
                      (int)(b - k->list));
     }
 }
 
+/* What the host wrote into the images is the device's; the call itself; what the device wrote is the images'. */
+static const device_place *ready(const call *k) {
+    for (int i = 0; i < k->count; i++) device_write(&k->e->place, k->list[i].device, k->list[i].image, k->list[i].room);
+    for (int i = 0; i < k->spread_count; i++)
+        device_write(&k->e->place, k->spreads[i].device, k->spreads[i].image, spread_bytes(&k->spreads[i]));
+    return &k->e->place;
+}
+#define RUN(k, op, args) end((k), DEVICE_CALL(op, ready(k), (args)))
+
 static rt_status end(call *k, rt_status status) {
     if (status == RT_EINTERNAL) fail_msg("%s: %s", k->op, rt_error_get()->text);
-    rt_check_ok(cuemu_check_guards(k->op), k->op);
+    for (int i = 0; i < k->count; i++)
+        device_read(&k->e->place, k->list[i].device, k->list[i].image, k->list[i].room, k->op);
+    for (int i = 0; i < k->spread_count; i++)
+        device_read(&k->e->place, k->spreads[i].device, k->spreads[i].image, spread_bytes(&k->spreads[i]), k->op);
+    device_check(k->op);
     for (int i = 0; i < k->count; i++) {
         binding *b = &k->list[i];
         if (status == RT_OK && b->mode & OUT) {
-            memcpy(b->host, b->device, b->bytes);
+            memcpy(b->host, b->image, b->bytes);
             check_beyond(k, b);
         }
-        if (status == RT_OK && !(b->mode & OUT) && memcmp(b->host, b->device, b->bytes) != 0)
+        if (status == RT_OK && !(b->mode & OUT) && memcmp(b->host, b->image, b->bytes) != 0)
             fail_msg("%s: wrote to an input (buffer %d)", k->op, i);
-        cuemu_free(b->device);
+        device_free(&k->e->place, b->device, b->image, b->room);
     }
     for (int i = 0; i < k->spread_count; i++) end_spread(k, &k->spreads[i], status == RT_OK);
     return status;
@@ -226,7 +253,7 @@ static rt_status embed_forward(rt_backend *backend, const rt_embed_forward_args 
     a.y = rows_of(&k, a.y, RT_ROWS_TOKENS, n, OUT | FINITE);
     a.mean = numbers(&k, a.mean, RT_ROWS_TOKENS, 1, OUT | FINITE);
     a.rstd = numbers(&k, a.rstd, RT_ROWS_TOKENS, 1, OUT | FINITE);
-    return end(&k, rt_cuda_embed_forward_launch(&k.e->launch, &a));
+    return RUN(&k, embed_forward, &a);
 }
 
 static rt_status embed_backward(rt_backend *backend, const rt_embed_backward_args *args) {
@@ -242,7 +269,7 @@ static rt_status embed_backward(rt_backend *backend, const rt_embed_backward_arg
     a.dword = parameter(&k, a.dword, a.vocab * n, sum), a.dtype = parameter(&k, a.dtype, a.type_vocab * n, sum);
     a.dposition = parameter(&k, a.dposition, a.max_positions * n, sum);
     a.dgamma = parameter(&k, a.dgamma, n, sum), a.dbeta = parameter(&k, a.dbeta, n, sum);
-    return end(&k, rt_cuda_embed_backward_launch(&k.e->launch, &a));
+    return RUN(&k, embed_backward, &a);
 }
 
 /* The same arguments on the device; `mode`: of what forward writes. */
@@ -260,7 +287,7 @@ static rt_status attention_forward(rt_backend *backend, const rt_attention_forwa
     rt_attention_forward_args f = *args;
     call k = begin(backend, "attention_forward", f.batch);
     bind_attention(&k, &f, OUT | ZERO);
-    return end(&k, rt_cuda_attention_forward_launch(&k.e->launch, &f));
+    return RUN(&k, attention_forward, &f);
 }
 
 static rt_status attention_backward(rt_backend *backend, const rt_attention_backward_args *args) {
@@ -272,7 +299,7 @@ static rt_status attention_backward(rt_backend *backend, const rt_attention_back
     a.dq = strided(&k, a.dq, a.f.queries, width, a.dq_stride, OUT | ZERO);
     a.dk = strided(&k, a.dk, RT_ROWS_TOKENS, width, a.dk_stride, OUT | ZERO);
     a.dv = strided(&k, a.dv, RT_ROWS_TOKENS, width, a.dv_stride, OUT | ZERO);
-    return end(&k, rt_cuda_attention_backward_launch(&k.e->launch, &a));
+    return RUN(&k, attention_backward, &a);
 }
 
 static rt_status residual_norm_forward(rt_backend *backend, const rt_residual_norm_forward_args *args) {
@@ -286,7 +313,7 @@ static rt_status residual_norm_forward(rt_backend *backend, const rt_residual_no
     a.residual = rows_of(&k, a.residual, a.rows, n, IN);
     a.y = rows_of(&k, a.y, a.rows, n, OUT | FINITE);
     a.mean = numbers(&k, a.mean, a.rows, 1, OUT | FINITE), a.rstd = numbers(&k, a.rstd, a.rows, 1, OUT | FINITE);
-    return end(&k, rt_cuda_residual_norm_forward_launch(&k.e->launch, &a));
+    return RUN(&k, residual_norm_forward, &a);
 }
 
 static rt_status residual_norm_backward(rt_backend *backend, const rt_residual_norm_backward_args *args) {
@@ -301,7 +328,7 @@ static rt_status residual_norm_backward(rt_backend *backend, const rt_residual_n
     a.dresidual = rows_of(&k, a.dresidual, a.rows, n, OUT | ZERO), a.dx = rows_of(&k, a.dx, a.rows, n, OUT | ZERO);
     a.dbias = parameter(&k, a.dbias, n, sum);
     a.dgamma = parameter(&k, a.dgamma, n, sum), a.dbeta = parameter(&k, a.dbeta, n, sum);
-    return end(&k, rt_cuda_residual_norm_backward_launch(&k.e->launch, &a));
+    return RUN(&k, residual_norm_backward, &a);
 }
 
 static rt_status rows_forward(rt_backend *backend, const rt_rows_forward_args *args, bool mean) {
@@ -310,8 +337,7 @@ static rt_status rows_forward(rt_backend *backend, const rt_rows_forward_args *a
     a.batch = &k.batch;
     a.x = rows_of(&k, a.x, RT_ROWS_TOKENS, a.hidden, IN);
     a.y = rows_of(&k, a.y, RT_ROWS_FIRST, a.hidden, OUT | ZERO);
-    return end(&k, mean ? rt_cuda_mean_rows_forward_launch(&k.e->launch, &a)
-                        : rt_cuda_select_rows_forward_launch(&k.e->launch, &a));
+    return mean ? RUN(&k, mean_rows_forward, &a) : RUN(&k, select_rows_forward, &a);
 }
 static rt_status rows_backward(rt_backend *backend, const rt_rows_backward_args *args, bool mean) {
     rt_rows_backward_args a = *args;
@@ -320,8 +346,7 @@ static rt_status rows_backward(rt_backend *backend, const rt_rows_backward_args 
     a.dy = rows_of(&k, a.dy, RT_ROWS_FIRST, a.hidden, IN);
     a.dx_add = rows_of(&k, a.dx_add, RT_ROWS_TOKENS, a.hidden, IN);
     a.dx = rows_of(&k, a.dx, RT_ROWS_TOKENS, a.hidden, OUT | ZERO);
-    return end(&k, mean ? rt_cuda_mean_rows_backward_launch(&k.e->launch, &a)
-                        : rt_cuda_select_rows_backward_launch(&k.e->launch, &a));
+    return mean ? RUN(&k, mean_rows_backward, &a) : RUN(&k, select_rows_backward, &a);
 }
 static rt_status select_rows_forward(rt_backend *backend, const rt_rows_forward_args *a) {
     return rows_forward(backend, a, false);
@@ -342,23 +367,23 @@ static rt_status dropout(rt_backend *backend, const rt_dropout_args *args) {
     if (k.e->captured) k.batch.n_seqs = args->batch->n_seqs; /* what is beyond is not specified: not even read */
     a.batch = &k.batch, a.dropout = dropout_of(&k, a.dropout);
     a.x = rows_of(&k, a.x, RT_ROWS_FIRST, a.hidden, IN), a.y = rows_of(&k, a.y, RT_ROWS_FIRST, a.hidden, OUT);
-    return end(&k, rt_cuda_dropout_launch(&k.e->launch, &a));
+    return RUN(&k, dropout, &a);
 }
 
 static rt_status classify(rt_backend *backend, const rt_classify_args *args) {
     rt_classify_args a = *args;
     call k = begin(backend, "classify", a.batch);
     a.batch = &k.batch;
-    float *logits = numbers(&k, a.logits, RT_ROWS_FIRST, a.labels, IN);
+    a.logits = numbers(&k, a.logits, RT_ROWS_FIRST, a.labels, IN);
+    float *logits = image_of(&k, a.logits);
     for (int64_t i = k.rows * a.labels; i < k.batch.n_seqs * a.labels; i++) logits[i] = (float)(i % 5); /* finite */
-    a.logits = logits;
     const int results = a.with_labels ? OUT : 0; /* without labels these are left alone */
     if (!results) a.loss = NULL, a.row_loss = a.dlogits = NULL;
     a.loss = bind(&k, a.loss, RT_F32, 2, 2, results);
     a.row_loss = numbers(&k, a.row_loss, RT_ROWS_FIRST, 1, results | FINITE);
     a.probs = numbers(&k, a.probs, RT_ROWS_FIRST, a.labels, OUT | FINITE);
     a.dlogits = numbers(&k, a.dlogits, RT_ROWS_FIRST, a.labels, results | ZERO);
-    return end(&k, rt_cuda_classify_launch(&k.e->launch, &a));
+    return RUN(&k, classify, &a);
 }
 
 static rt_status sum_squares(rt_backend *backend, const rt_sum_squares_args *args) {
@@ -368,7 +393,7 @@ static rt_status sum_squares(rt_backend *backend, const rt_sum_squares_args *arg
     a.x = parameter(&k, a.x, n, IN);
     a.partials = bind(&k, a.partials, RT_F32, 2 * blocks, 2 * blocks, a.x ? OUT : IN);
     if (a.total) a.total = bind(&k, a.total, RT_F32, 2, 2, OUT);
-    return end(&k, rt_cuda_sum_squares_launch(&k.e->launch, &a));
+    return RUN(&k, sum_squares, &a);
 }
 
 static rt_status adamw(rt_backend *backend, const rt_adamw_args *args) {
@@ -387,7 +412,7 @@ static rt_status adamw(rt_backend *backend, const rt_adamw_args *args) {
     a.ranges = words(&k, a.ranges, table, table);
     a.losses = words(&k, a.losses, 2 * (int64_t)a.n_losses, 2 * (int64_t)a.n_losses);
     a.state = bind(&k, a.state, RT_F32, sizeof *a.state / 4, sizeof *a.state / 4, IN | OUT);
-    return end(&k, rt_cuda_adamw_launch(&k.e->launch, &a));
+    return RUN(&k, adamw, &a);
 }
 
 static rt_status convert(rt_backend *backend, void *to, rt_dtype to_dtype, const void *from, rt_dtype from_dtype,
@@ -395,13 +420,13 @@ static rt_status convert(rt_backend *backend, void *to, rt_dtype to_dtype, const
     call k = begin(backend, "convert", NULL);
     const void *source = bind(&k, from, from_dtype, (int64_t)n, (int64_t)n, IN);
     void *target = bind(&k, to, to_dtype, (int64_t)n, (int64_t)n, OUT);
-    return end(&k, rt_cuda_convert_launch(&k.e->launch, target, to_dtype, source, from_dtype, n));
+    return end(&k, DEVICE_CONVERT(ready(&k), target, to_dtype, source, from_dtype, n));
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 static void close_emulated(emulated *e) {
-    cuemu_free(e->launch.workspace);
+    device_close(&e->place);
     free(e);
 }
 
@@ -410,16 +435,9 @@ rt_check *emulated_open(rt_precision precision, int threads, const rt_dims *dims
     assert_non_null(e);
     e->c = rt_check_open(RT_PRECISION_FP32, 1, NULL);
     e->seed = (uint64_t)threads, e->captured = threads % 2 != 0;
-    e->launch.processors = 1;
-    e->launch.act = precision == RT_PRECISION_BF16 ? RT_BF16 : RT_F32;
-    if (dims) {
-        rt_dims more = *dims;
-        more.max_tokens += 64, more.max_seqs += 2;
-        e->launch.workspace_bytes = rt_cuda_kernel_workspace(&more);
-    }
-    e->launch.workspace = cuemu_alloc(e->launch.workspace_bytes);
+    device_open(&e->place, precision, dims);
     e->api = (rt_backend){.name = "emulated",
-                          .act = e->launch.act,
+                          .act = precision == RT_PRECISION_BF16 ? RT_BF16 : RT_F32,
                           .precision = precision,
                           .convert = convert,
                           .embed_forward = embed_forward,
@@ -436,6 +454,7 @@ rt_check *emulated_open(rt_precision precision, int threads, const rt_dims *dims
                           .classify = classify,
                           .sum_squares = sum_squares,
                           .adamw = adamw};
+    DEVICE_MORE(&e->api);
     for (int i = 0; i < OPEN_MAX; i++)
         if (!opened[i]) {
             opened[i] = e;

@@ -15,8 +15,14 @@ rt_check *emulated_open(rt_precision precision, int threads, const rt_dims *dims
 rt_backend *emulated_backend(rt_check *c);
 void emulated_close(rt_check *c);
 
-/* Runs the tests in this process: the emulator has no instruction levels. */
+/* Runs the tests in this process: the emulator has no instruction levels. On a GPU's machine (tests/gpu) over the
+ * plugin; where there is no GPU every test is skipped, and says so. */
+#ifdef RT_ON_GPU
+int device_main(const char *group, const struct CMUnitTest *tests, size_t n);
+#define emulated_main(tests, n) device_main(#tests, (tests), (n))
+#else
 #define emulated_main(tests, n) _cmocka_run_group_tests(#tests, (tests), (n), NULL, NULL)
+#endif
 
 #ifndef RT_EMULATED_ITSELF
 /* The CPU backend, to compare with. */

@@ -1,0 +1,2 @@
+/* On a GPU what tests/cuda/test_adam.c runs in the emulator. */
+#include "../cuda/test_adam.c"
