@@ -51,6 +51,7 @@ static rt_status load(const rt_plugin_spec *spec, const char *path, rt_plugin_en
         return rt_fail(RT_EUNAVAILABLE, "%s has no %s: it is no plugin of this program", path, spec->entry);
     }
     memcpy(entry, &address, sizeof address);
+    /* cppcheck-suppress resourceLeak // it stays loaded until the process ends */
     return RT_OK;
 }
 

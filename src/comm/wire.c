@@ -241,6 +241,7 @@ rt_status rt_wire_accept(int listener, const rt_hello *mine, double deadline, bo
     for (;;) {
         bool ours = false;
         if (stop && stop()) return rt_fail(RT_ESTOPPED, "stopped by a signal while waiting for the other ranks");
+        /* cppcheck-suppress nullPointer // both may be NULL: nobody asks who it is */
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
             tune(fd);
