@@ -178,7 +178,7 @@ include mk/mpi.mk
 TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
 CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 
-.PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench lint format \
+.PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench bundle lint format \
     mutate install uninstall clean FORCE
 
 all: $(PROGRAM) $(API_LIBRARIES) $(PLUGIN) $(MPI_PLUGIN) ## build everything: build/rectrain, its libraries, its CUDA and MPI plugins (the default)
@@ -266,6 +266,8 @@ bench: all $(BENCHES) ## time ops, attention, tokenizer and training here; print
 
 mutate: $(FAULT_ENVS) ## plant at most 150 faults in the CUDA kernels and their host code: which do the tests find? (an hour)
 	@BUILD=$(BUILD) tools/mutate.sh $(FILES)
+
+bundle: bundle-files ## pack program, GPU tests and tools/gpu_check.sh for a machine with a GPU: build/bundle, at most 48 MiB
 
 lint: ## cppcheck, clang with -Werror, clang-format --dry-run
 	@tools/lint.sh
