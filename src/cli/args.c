@@ -97,10 +97,15 @@ static const rt_command_row commands[] = {
      "--defaults prints every option with its explanation instead, to start a file of one's own from.",
      NULL},
     {"doctor", rt_cmd_doctor, "what this machine can do, and why not more",
-     EXAMPLES("rectrain doctor", "rectrain doctor --config FILE"),
-     "[--json] [--config FILE]",
+     EXAMPLES("rectrain doctor", "rectrain doctor --config FILE",
+              "rectrain doctor --plan ranks=64,gbps=400,tflops=989,rows=28,batch=16384"),
+     "[--json] [--config FILE] [--plan key=value,...]",
      "Processor, instruction level, memory, precisions, libraries, GPUs, caches of models, folders of configurations.\n"
-     "With --config also the memory that this run would take on its device, and the micro-batches that fit.",
+     "With --config also the memory that this run would take on its device, and the micro-batches that fit.\n"
+     "--plan computes, instead, how long a step would take on other ranks than those here: a model, not measured. Keys:\n"
+     "ranks, ranks_per_node, rows (tokens of a row), batch (rows of a step), tflops (peak of a rank), use (its share that\n"
+     "training reaches), hbm_gbps and nvlink_gbps (GB/s), gbps (network of a rank, Gbit/s), latency_us. The model is\n"
+     "that of --config, or BERT-base; without tflops this machine is measured.",
      NULL},
 };
 
@@ -151,6 +156,7 @@ static const rt_flag_row flags[] = {
     {"--memory", 0, RT_FLAG_WHOLE, AT(memory), "MIB", " join ", "", "memory for sorting; 1024 where not said", 16, 1 << 20},
     {"--on-bad-row", 0, RT_FLAG_TEXT, AT(on_bad_row), "stop|skip", " join ", "", "what a malformed row does", 0, 0},
     {"--defaults", 0, RT_FLAG_SWITCH, AT(defaults), NULL, " config ", "", "every option with its explanation and default", 0, 0},
+    {"--plan", 0, RT_FLAG_TEXT, AT(plan), "key=value,...", " doctor ", "", "the time of a step on other ranks: ranks=64,gbps=400", 0, 0},
     {"--dry-run", 'n', RT_FLAG_SWITCH, AT(dry_run), NULL, " train ", "", "print the plan and train nothing", 0, 0},
     {"--json", 0, RT_FLAG_SWITCH, AT(json), NULL, " eval tokenize join data verify config doctor ", "", "results as JSON", 0, 0},
     {"--set", 0, RT_FLAG_APPEND, AT(sets), "section.key=value", "*", "", "set an option; wins over RECTRAIN_SECTION_KEY, which wins over the file", 0, 0},

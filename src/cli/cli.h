@@ -27,7 +27,7 @@ typedef struct rt_cli {
     struct rt_progress_line *line; /* live progress on stderr; may be NULL */
 
     /* flags of some; NULL, false or -1 where not given. args.c holds the table of which command takes which */
-    const char *config, *checkpoint, *data, *output, *format, *from, *to, *check, *vocab, *against;
+    const char *config, *checkpoint, *data, *output, *format, *from, *to, *check, *vocab, *against, *plan;
     const char *file;   /* the first of `files` */
     const char **files; /* [n_files] bare words: verify's file, data's files */
     int n_files;

@@ -2,6 +2,7 @@
 #include "../base/cpu.h"
 #include "../base/file.h"
 #include "args.h"
+#include "doctor_plan.h"
 #include "ranks.h"
 #include "setup.h"
 #include <dirent.h>
@@ -250,6 +251,10 @@ rt_status rt_cmd_doctor(rt_cli *cli) {
     struct utsname system;
     rt_status rc;
     RT_GO(rt_cli_config(cli, NULL, 0, NULL, &cfg)); /* a wrong --set or variable is told here too */
+    if (cli->plan) {
+        rc = rt_doctor_plan(cli, cfg);
+        goto done;
+    }
     say(&r, "rectrain", RT_VERSION " (%s)", cli->program);
     if (uname(&system) == 0) say(&r, "system", "%s %s %s", system.sysname, system.release, system.machine);
     processor(&r);
