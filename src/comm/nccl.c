@@ -230,6 +230,7 @@ static rt_status all_gather(rt_comm *c, void *data, const int64_t *starts, size_
 
 static void close_plane(rt_comm *c) {
     plane *p = c->data;
+    const rt_error why = *rt_error_get(); /* of whoever closes */
     if (!p) return;
     if (p->be->while_waiting == look) p->be->while_waiting = NULL;
     if (p->comm && !p->aborted) {
@@ -241,7 +242,7 @@ static void close_plane(rt_comm *c) {
             p->f.CommDestroy(p->comm);
         else
             give_up(p);
-        rt_error_clear();
+        rt_error_set(&why);
     }
     /* What is left on it waits for this device alone: reductions have ended, or ended with the communicator. */
     if (p->stream && cudaStreamSynchronize(p->stream) != cudaSuccess) cudaGetLastError();
