@@ -74,9 +74,15 @@ FNR == 1 { name = FILENAME; sub(/.*\//, "", name); continued = 0 }
     cut("copy wait", "rt_copy_(wait<[^;]*>|commit)\\(\\);")
 }
 code ~ /cuda(EventRecord|StreamWaitEvent|EventSynchronize|StreamSynchronize|MemsetAsync)\(/ && is_whole(code) {
-    tell("order", 1, code ~ /return/ ? gensub_return($0) : "    ;")
+    tell("order", 1, code ~ /return/ ? returning() : removed())
 }
-function gensub_return(s) {
+function removed(    s) {
+    s = $0
+    sub(/^ */, "", s)
+    return "    ; // " s
+}
+function returning(    s) {
+    s = $0
     sub(/return [^;]*;/, "return RT_OK;", s)
     return s
 }
@@ -91,14 +97,14 @@ function gensub_return(s) {
 # Checks of errors and of arguments.
 code ~ /^ *(RT_TRY|RT_GO|RT_CUDA|LT)\(.*\);$/ && is_whole(code) {
     if (code ~ /^ *RT_(TRY|GO)\(.*check/)
-        tell("check", 1, "    ;")
+        tell("check", 1, removed())
     else {
         text = $0
         sub(/(RT_TRY|RT_GO|RT_CUDA|LT)\(/, "(void)(", text)
         tell("error", 1, text)
     }
 }
-code ~ /^ *if \(.*\) (return|continue|goto)[^=]*;$/ && is_whole(code) { tell("early end", 1, "    ;") }
+code ~ /^ *if \(.*\) (return|continue|goto)[^=]*;$/ && is_whole(code) { tell("early end", 1, removed()) }
 # Bounds, signs, products, logic.
 {
     swap("bound", " < ", " <= ")
