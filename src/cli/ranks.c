@@ -5,6 +5,7 @@
 #include "../comm/wire.h"
 #include "args.h"
 #include "signals.h"
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -17,11 +18,14 @@ static const rt_mpi_plugin_table *mpi;
 
 int rt_cli_ranks_threads(const rt_launch *l) {
     rt_cpu cpu;
+    cpu_set_t bound;
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     rt_cpu_detect(&cpu);
     /* Slurm may bind the tasks of a node to their processors together. */
     if (l->cpus) return l->cpus < cpu.cores ? l->cpus : cpu.cores;
-    if (l->local_size < 2 || cpu.cores < online) return 0;
+    if (l->local_size < 2) return 0;
+    /* Bound to cores of its own; a container's quota, which cpu.cores counts too, is shared by all its ranks. */
+    if (sched_getaffinity(0, sizeof bound, &bound) == 0 && CPU_COUNT(&bound) < online) return 0;
     int share = cpu.cores / l->local_size;
     return share > 1 ? share : 1;
 }

@@ -7,6 +7,7 @@ load train_shop
 usual=(--config tiny.ini --set track.jsonl_every=1 --set train.epochs=5 --set optimizer.clip_norm=1)
 
 setup_file() {
+    export LONG_TESTS=${RECTRAIN_LONG_TESTS:-}
     unset_variables
     cd "$BATS_FILE_TMPDIR" || return 1
     make_shop 160 60
@@ -180,7 +181,7 @@ gone() {
 
 @test "ranks that die or stand still, again and again: an end in time, no orphan, a checkpoint that goes on" {
     local n times=5 kind status
-    [ -z "${RECTRAIN_LONG_TESTS:-}" ] || times=20
+    [ -z "$LONG_TESTS" ] || times=20
     for ((n = 0; n < times; n++)); do
         kind=KILL status=0
         [ $((n % 3)) -ne 2 ] || kind=STOP
