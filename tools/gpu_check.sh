@@ -218,7 +218,8 @@ for first in cuda cpu; do
     "${command[@]}" > "$work/from-$first.log" 2>&1 &
     pid=$!
     for _ in $(seq 600); do
-        [ "$(grep -c '"event": "train"' "$work/runs/from-$first/metrics.jsonl" 2> /dev/null)" -ge $((steps / 4)) ] && break
+        done_steps=$(grep -c '"event": "train"' "$work/runs/from-$first/metrics.jsonl" 2> /dev/null)
+        [ "${done_steps:-0}" -ge $((steps / 4)) ] && break
         kill -0 $pid 2> /dev/null || break
         sleep 0.05
     done
