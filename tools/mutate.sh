@@ -44,7 +44,7 @@ sum 4'
 compiled_for() {
     case $1 in
     common.cuh) echo residual_norm.cu rows.cu ;;
-    attention.cuh) echo attention_forward.cu attention_backward.cu ;;
+    attention.cuh) echo attention_forward.cu attention_backward.cu attention_plain.cu attention_first.cu ;;
     *) echo "$1" ;;
     esac
 }

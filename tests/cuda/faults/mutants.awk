@@ -128,6 +128,6 @@ code ~ /^ *if \(.*\) (return|continue|goto)[^=]*;$/ && is_whole(code) { tell("ea
     swap("index", "[slot]", "[slot ^ 1]")
 }
 code !~ /for \(/ {
-    swap("sum", " += ", " = ")
+    if (is_whole(code)) swap("sum", " += ", " = ")
     swap("product", " * ", " + ")
 }
