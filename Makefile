@@ -206,6 +206,13 @@ $(HELPERS): $(BUILD)/test/%: tests/support/pty/%.c $(STAMP)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $< -lutil -o $@.$$$$ && mv -f $@.$$$$ $@
 
+# What tests/base/test_plugin.c loads.
+PLUGIN_FIXTURE := $(BUILD)/test/plugin_fixture.so
+$(PLUGIN_FIXTURE): tests/support/plugin/fixture.c $(STAMP)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(EXTRA_LDFLAGS) -shared $< -o $@.$$$$ && mv -f $@.$$$$ $@
+$(BUILD)/test/base/test_plugin: | $(PLUGIN_FIXTURE)
+
 test-programs: $(TESTS) $(HELPERS) $(FAKE_PLUGIN)
 
 test-run: all test-programs

@@ -9,10 +9,12 @@ tree=$PWD
 for name in $(compgen -e); do
     case $name in RECTRAIN_*) unset "$name" ;; esac
 done
+# The CUDA plugin, code for several generations of GPUs, is counted by itself.
 small() {
-    local kb
+    local kb plugin=0
     kb=$(du -sk "$to" | cut -f 1)
-    [ "$kb" -lt 20000 ] || { du -ak "$to" | sort -n | tail && return 1; }
+    [ ! -e "$to/lib/rectrain/rectrain-cuda.so" ] || plugin=$(du -k "$to/lib/rectrain/rectrain-cuda.so" | cut -f 1)
+    [ $((kb - plugin)) -lt 20000 ] && [ "$plugin" -lt 40000 ] || { du -ak "$to" | sort -n | tail && return 1; }
 }
 # The headers one by one.
 headers_compile() {
@@ -45,7 +47,7 @@ ok "it is stripped" empty debug_in "$to/bin/rectrain"
 ok "the library is there, static and shared" [ -s "$to/lib/librectrain.a" -a -s "$to/lib/librectrain.so" ]
 ok "the configs are there" eval 'ls "$to"/share/rectrain/configs/*.ini'
 ok "no file speaks of the folders it was made in" empty places
-ok "under 20 MB" small
+ok "under 20 MB, the CUDA plugin under 40" small
 ok "the headers compile alone" headers_compile
 ok "the public one as C11, pedantic" public_header c gcc -std=c11 -Wstrict-prototypes
 ok "and as C++17" public_header c++ g++ -std=c++17
