@@ -164,7 +164,6 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
     lacks "$(cat run.err run.out)" $'\r'
     lacks "$(cat run.err run.out)" "$ESC"
     grep -q '^step [0-9]*/40 \[.*left$' run.err
-    grep -q '^tokenising data.test \[.* rows, [0-9]* MB/s$' run.err
     grep -q '^evaluating test \[.*\] [0-9]*/[0-9]* batches$' run.err
     # stdout has the reports alone
     grep -v -e '^dev, step' -e '^test, step' run.out | grep -q 'step\|evaluating\|configuration' && return 1
@@ -175,7 +174,7 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
 }
 
 @test "a long step is never silent: the seconds are told, on a terminal and in a log" {
-    terminal 137 'see:first step (1 s)' 'see:first step (2 s)' signal:KILL -- \
+    terminal 137 'see:first step (' 'see: s)' 'see:first step (' signal:KILL -- \
         "$PROGRAM" --config tiny.ini --set run.name=silent "${ENDLESS[@]}"
     RECTRAIN_PROGRESS_SECONDS=1 terminal 137 'see:\nfirst step (' 'see:\nfirst step (' signal:KILL -- \
         env TERM=dumb "$PROGRAM" --config tiny.ini --set run.name=silent2 "${ENDLESS[@]}"
@@ -210,7 +209,7 @@ ENDLESS=(--set data.train=large.tsv --set train.batch_size=9000 --set model.hidd
 }
 
 @test "Ctrl-C twice: the first waits for the step, the second ends at once on a line of its own" {
-    terminal 130 'see:first step (1 s)' 'send:\x03' 'see:first step (' 'see:first step (' 'send:\x03' -- \
+    terminal 130 'see:first step (' 'send:\x03' 'see:first step (' 'see:first step (' 'send:\x03' -- \
         "$PROGRAM" --config tiny.ini --set run.name=twice "${ENDLESS[@]}"
     grep -q '^rectrain: second Ctrl-C: ended at once; what was last saved stays$' raw
     tidy
