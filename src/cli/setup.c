@@ -122,7 +122,11 @@ rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t larges
         return rt_fail(RT_ECONFIG, "train.freeze = %d layers: the model has %d", freeze.layers, s->bert.layers);
     if (cfg->train.freeze.kind == RT_FREEZE_LAYERS) freeze.embeddings = true;
     RT_TRY(rt_param_table_finish(&s->table, &freeze));
-    if (training && s->comm->size > 1 && cfg->distributed.shard_optimizer != RT_CFG_SHARD_NO) {
+    /* auto: on GPUs, whose memory is scarce; between processors one reduction to all is quicker than one to the owners
+     * and the parameters back. */
+    bool shard = cfg->distributed.shard_optimizer == RT_CFG_SHARD_YES ||
+                 (cfg->distributed.shard_optimizer == RT_CFG_SHARD_AUTO && !s->be->host_memory);
+    if (training && s->comm->size > 1 && shard) {
         RT_TRY(rt_comm_shard(s->comm, s->table.n_trainables));
         const int64_t *own = s->comm->shards + s->comm->rank;
         RT_TRY(rt_model_new_share(s->be, &s->bert, &s->table, own[0], own[1] - own[0], &s->model));

@@ -207,7 +207,7 @@ static const rt_option table[] = {
     {AT(distributed, timeout, DOUBLE), MACHINE, RANGE(1, 86400), .initial = "600",
      .help = "Seconds after which a rank that does not answer ends the run."},
     {AT(distributed, shard_optimizer, ENUM), MACHINE, .initial = "auto", .names = shard_names,
-     .help = "Each rank keeps its share of the optimizer's state alone: less memory. auto: where there are several ranks."},
+     .help = "Each rank keeps its share of the optimizer's state alone: less memory. auto: on GPUs."},
     {AT(distributed, reduce_dtype, ENUM), MEANING, .initial = "fp32", .names = reduce_names,
      .help = "In which type gradients are summed over ranks."},
 };

@@ -23,11 +23,12 @@ setup() {
 # In more ranks than cores if need be, which then give way to each other.
 mpi=(mpirun --allow-run-as-root --oversubscribe --bind-to none)
 
-# ranks N ARGS...
+# ranks N ARGS...: from three on with a sharded optimizer
 ranks() {
-    local n=$1
+    local n=$1 shards=no
     shift
-    "${mpi[@]}" -n "$n" "$PROGRAM" "$@"
+    [ "$n" -lt 3 ] || shards=yes
+    "${mpi[@]}" -n "$n" "$PROGRAM" "$@" --set distributed.shard_optimizer=$shards
 }
 
 # A failed test leaves nobody behind.
@@ -84,7 +85,7 @@ close_to() {
 # stopped N NAME SIGNAL: a run on N ranks that a signal ends in its middle, with exit code 75
 stopped() {
     local i pid status=0
-    "${mpi[@]}" -n "$1" "$PROGRAM" "${usual[@]}" --set run.name="$2" > stop.out 2> stop.err 3>&- &
+    "${mpi[@]}" -n "$1" "$PROGRAM" "${usual[@]}" --set run.name="$2" --set distributed.shard_optimizer=yes > stop.out 2> stop.err 3>&- &
     pid=$!
     for ((i = 0; i < 3000; i++)); do
         grep -q '"event": "train", "step": 1[0-9],' "runs/$2/metrics.jsonl" 2> /dev/null && break
