@@ -64,6 +64,13 @@ rt_status rt_comm_tcp(const rt_launch *launch, const rt_comm_options *options, r
 
 /* Cuts n elements into a shard a rank, whole blocks of 2^16 elements each: what the gradient's norm is summed by. */
 rt_status rt_comm_shard(rt_comm *comm, int64_t n);
+/* What of the elements [offset, offset + count) is rank r's: from *from on, so many; none: 0 or less. */
+static inline int64_t rt_comm_shard_part(const rt_comm *comm, int r, int64_t offset, int64_t count, int64_t *from) {
+    int64_t end = offset + count;
+    *from = comm->shards[r] > offset ? comm->shards[r] : offset;
+    if (end > comm->shards[r + 1]) end = comm->shards[r + 1];
+    return end - *from;
+}
 /* RT_ECONFIG, naming host, rank and `what`, unless every rank gives the same text. */
 rt_status rt_comm_same(rt_comm *comm, const char *what, const char *text);
 /* What this rank is doing, for the others' error messages and for the watch: call it where there is progress. */

@@ -91,9 +91,8 @@ static rt_status reduce_start(rt_comm *c, float *data, int64_t offset, int64_t c
         return poll_plane(c);
     }
     for (int r = 0; r < c->size; r++) {
-        int64_t from = c->shards[r] > offset ? c->shards[r] : offset, end = offset + count;
-        if (end > c->shards[r + 1]) end = c->shards[r + 1];
-        if (from < end) RT_TRY(reduce_piece(c, data + from, end - from, r));
+        int64_t from, n = rt_comm_shard_part(c, r, offset, count, &from);
+        if (n > 0) RT_TRY(reduce_piece(c, data + from, n, r));
     }
     return poll_plane(c);
 }

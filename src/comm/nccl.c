@@ -183,11 +183,8 @@ static rt_status reduce_start(rt_comm *c, float *data, int64_t offset, int64_t c
     RT_TRY(settle(p, p->f.GroupStart(), "ncclGroupStart"));
     ncclResult_t result = ncclSuccess;
     for (int r = 0; r < c->size && result == ncclSuccess; r++) {
-        int64_t low = c->shards[r] > offset ? c->shards[r] : offset, high = offset + count;
-        if (high > c->shards[r + 1]) high = c->shards[r + 1];
-        if (low < high)
-            result =
-                p->f.Reduce(data + low, data + low, (size_t)(high - low), ncclFloat, ncclSum, r, p->comm, p->stream);
+        int64_t low, n = rt_comm_shard_part(c, r, offset, count, &low);
+        if (n > 0) result = p->f.Reduce(data + low, data + low, (size_t)n, ncclFloat, ncclSum, r, p->comm, p->stream);
         if (result == ncclInProgress) result = ncclSuccess;
     }
     ncclResult_t ended = p->f.GroupEnd();

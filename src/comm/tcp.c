@@ -24,10 +24,7 @@ static tcp *of(rt_comm *c) {
 }
 
 /* A rank may wait as long as others work: who died or stands still is the watch's to find. */
-static double deadline(const rt_comm *c) {
-    (void)c;
-    return rt_clock_seconds() + 1e9;
-}
+static const double PATIENTLY = 1e18;
 
 /* In the watch's thread: whoever waits in a read sees its connection end. */
 static void give_up(void *context) {
@@ -55,7 +52,7 @@ static rt_status verdict(rt_comm *c, rt_status rc) {
 /* Blocks of all ranks to rank 0, one after the other. */
 static rt_status collect(tcp *t, uint32_t kind, const void *bytes, size_t size, void **all, size_t *sizes) {
     rt_comm *c = &t->base;
-    if (c->rank) return rt_wire_send(t->fds[0], kind, bytes, size, deadline(c));
+    if (c->rank) return rt_wire_send(t->fds[0], kind, bytes, size, PATIENTLY);
     size_t used = size;
     char *joined = malloc(size ? size : 1);
     if (!joined) return rt_fail(RT_ENOMEM, "out of memory for what %d ranks send", c->size);
@@ -63,7 +60,7 @@ static rt_status collect(tcp *t, uint32_t kind, const void *bytes, size_t size, 
     sizes[0] = size;
     rt_status rc = RT_OK;
     for (int r = 1; r < c->size && rc == RT_OK; r++) {
-        rc = rt_wire_next(t->fds[r], kind, &sizes[r], deadline(c));
+        rc = rt_wire_next(t->fds[r], kind, &sizes[r], PATIENTLY);
         if (rc != RT_OK) break;
         char *grown = realloc(joined, used + sizes[r] + 1);
         if (!grown) {
@@ -71,7 +68,7 @@ static rt_status collect(tcp *t, uint32_t kind, const void *bytes, size_t size, 
             break;
         }
         joined = grown;
-        rc = rt_wire_read_exactly(t->fds[r], kind, joined + used, sizes[r], deadline(c));
+        rc = rt_wire_read(t->fds[r], kind, joined + used, sizes[r], PATIENTLY);
         used += sizes[r];
     }
     if (rc != RT_OK) {
@@ -84,8 +81,8 @@ static rt_status collect(tcp *t, uint32_t kind, const void *bytes, size_t size, 
 
 static rt_status spread(tcp *t, uint32_t kind, void *bytes, size_t size) {
     rt_comm *c = &t->base;
-    if (c->rank) return rt_wire_read_exactly(t->fds[0], kind, bytes, size, deadline(c));
-    for (int r = 1; r < c->size; r++) RT_TRY(rt_wire_send(t->fds[r], kind, bytes, size, deadline(c)));
+    if (c->rank) return rt_wire_read(t->fds[0], kind, bytes, size, PATIENTLY);
+    for (int r = 1; r < c->size; r++) RT_TRY(rt_wire_send(t->fds[r], kind, bytes, size, PATIENTLY));
     return RT_OK;
 }
 

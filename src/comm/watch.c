@@ -97,7 +97,7 @@ static void note(peer *p, const beat *b, double now) {
 static void take_beat(rt_watch *w, int r, double now) {
     peer *p = &w->peers[r];
     beat b;
-    if (rt_wire_read_exactly(w->o.fds[r], BEAT, &b, sizeof b, soon(w)) != RT_OK) {
+    if (rt_wire_read(w->o.fds[r], BEAT, &b, sizeof b, soon(w)) != RT_OK) {
         rt_error_clear();
         blame(w, r, "sent what cannot be understood");
         p->gone = true;
@@ -119,7 +119,7 @@ static void pass_on(rt_watch *w, int r, int32_t status, const char *text) {
 
 static void take_abort(rt_watch *w, int r) {
     verdict said;
-    if (rt_wire_read_exactly(w->o.fds[r], ABORT, &said, sizeof said, soon(w)) != RT_OK || said.status == RT_OK) {
+    if (rt_wire_read(w->o.fds[r], ABORT, &said, sizeof said, soon(w)) != RT_OK || said.status == RT_OK) {
         rt_error_clear();
         return blame(w, r, "ended");
     }
@@ -229,7 +229,7 @@ static void round_of_other(rt_watch *w) {
     struct pollfd p[2] = {{.fd = w->wake[0], .events = POLLIN}, {.fd = w->o.fds[0], .events = POLLIN}};
     if (poll(p, 2, (int)(w->period * 1000) + 1) <= 0 || !p[1].revents) return;
     verdict v;
-    if (rt_wire_read_exactly(w->o.fds[0], VERDICT, &v, sizeof v, soon(w)) != RT_OK) {
+    if (rt_wire_read(w->o.fds[0], VERDICT, &v, sizeof v, soon(w)) != RT_OK) {
         rt_error_clear();
         pthread_mutex_lock(&w->lock);
         bool ending = w->stop;

@@ -94,16 +94,11 @@ rt_status rt_wire_next(int fd, uint32_t kind, size_t *size, double deadline) {
     return header(fd, kind, MSG_PEEK, size, deadline);
 }
 
-rt_status rt_wire_read(int fd, uint32_t kind, void *bytes, size_t room, size_t *size, double deadline) {
-    RT_TRY(header(fd, kind, 0, size, deadline));
-    if (*size > room) return rt_fail(RT_EINTERNAL, "another rank sent %zu bytes where %zu are the most", *size, room);
-    return receive(fd, bytes, *size, 0, deadline);
-}
-
-rt_status rt_wire_read_exactly(int fd, uint32_t kind, void *bytes, size_t size, double deadline) {
-    size_t got;
-    RT_TRY(rt_wire_read(fd, kind, bytes, size, &got, deadline));
-    return got == size ? RT_OK : rt_fail(RT_EINTERNAL, "another rank sent %zu bytes where %zu were due", got, size);
+rt_status rt_wire_read(int fd, uint32_t kind, void *bytes, size_t size, double deadline) {
+    size_t sent;
+    RT_TRY(header(fd, kind, 0, &sent, deadline));
+    if (sent != size) return rt_fail(RT_EINTERNAL, "another rank sent %zu bytes where %zu were due", sent, size);
+    return receive(fd, bytes, size, 0, deadline);
 }
 
 static rt_status resolve(const char *address, int port, struct addrinfo **list) {

@@ -26,11 +26,9 @@ rt_status rt_wire_connect(const char *address, int port, const rt_hello *hello, 
 rt_status rt_wire_accept(int listener, const rt_hello *mine, double deadline, bool (*stop)(void), int *strangers,
                          rt_hello *theirs, int *fd);
 
-/* A frame: kind, length, bytes. read fails for another kind, and for more than `room` bytes. */
+/* A frame: kind, length, bytes. read fails for another kind or length. */
 rt_status rt_wire_send(int fd, uint32_t kind, const void *bytes, size_t size, double deadline);
-rt_status rt_wire_read(int fd, uint32_t kind, void *bytes, size_t room, size_t *size, double deadline);
-/* The same with the length known on both sides. */
-rt_status rt_wire_read_exactly(int fd, uint32_t kind, void *bytes, size_t size, double deadline);
+rt_status rt_wire_read(int fd, uint32_t kind, void *bytes, size_t size, double deadline);
 /* The next frame's length, without taking it: to make room. */
 rt_status rt_wire_next(int fd, uint32_t kind, size_t *size, double deadline);
 

@@ -14,6 +14,20 @@ begin() {
     export OMP_NUM_THREADS=1 OMP_THREAD_LIMIT=1
 }
 
+begin_file() {
+    unset_variables
+    cd "$BATS_FILE_TMPDIR" || return 1
+    make_victims
+}
+begin_case() {
+    unset_variables
+    cd "$BATS_FILE_TMPDIR" || return 1
+    begin
+}
+# A file that wants more defines its own.
+setup_file() { begin_file; }
+setup() { begin_case; }
+
 blame() { wrong+="$1"$'\n'; }
 
 # hostile CODES WORDS FILE ARGS...: `rectrain ARGS` ends with one of CODES ("65 78") and an error of one line that holds

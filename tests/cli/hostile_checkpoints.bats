@@ -5,18 +5,6 @@ load common
 load train_shop
 load hostile
 
-setup_file() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    make_victims
-}
-
-setup() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    begin
-}
-
 @test "a checkpoint that is none, in every command" {
     local kind code words
     for kind in empty half nul utf8 deep line sparse folder pipe circle nowhere device; do

@@ -7,9 +7,7 @@ load train_shop
 load hostile
 
 setup_file() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    make_victims
+    begin_file
     cat > mark.c << 'C'
 #include <fcntl.h>
 #include <unistd.h>

@@ -5,18 +5,6 @@ load common
 load train_shop
 load hostile
 
-setup_file() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    make_victims
-}
-
-setup() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    begin
-}
-
 @test "files of a Hugging Face folder that are none" {
     local file kind code words
     for file in config.json tokenizer.json tokenizer_config.json vocab.txt model.safetensors; do

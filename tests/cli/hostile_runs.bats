@@ -6,16 +6,8 @@ load common
 load train_shop
 load hostile
 
-setup_file() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    make_victims
-}
-
 setup() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    begin
+    begin_case
     LIMIT_BASE=131072 # a model in training
 }
 

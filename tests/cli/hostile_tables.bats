@@ -5,18 +5,6 @@ load common
 load train_shop
 load hostile
 
-setup_file() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    make_victims
-}
-
-setup() {
-    unset_variables
-    cd "$BATS_FILE_TMPDIR" || return 1
-    begin
-}
-
 # A table that is read: `data` needs no model, so that its memory is the table's alone.
 columns=(--set data.text_a=query --set data.text_b=title --set data.label=click)
 table() { hostile "$1" "$2" "$3" data "$3" "${columns[@]}" "${@:4}"; }

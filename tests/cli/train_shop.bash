@@ -63,6 +63,19 @@ steady_metrics() {
         sed -e 's/"time": [0-9.e+-]*, //' -e 's/"seconds": [0-9.e+-]*/"seconds": _/'
 }
 
+# losses NAME: step and loss of every train line, loss of every evaluation
+losses() {
+    sed -n -e 's/.*"event": "train", "step": \([0-9]*\),.*"loss": \([0-9.e+-]*\),.*/\1 \2/p' \
+        -e 's/.*"event": "eval", "step": \([0-9]*\),.*"log_loss": \([0-9.e+-]*\),.*/eval \2/p' "runs/$1/metrics.jsonl"
+}
+
+# close_to A B LEAST TOLERANCE: at least so many lines, the same steps, and losses within the tolerance, relatively
+close_to() {
+    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v least="$3" -v tolerance="$4" '
+        { d = $2 - $4; if (d < 0) d = -d; if ($1 != $3 || NF != 4 || d > tolerance * $4) { print "differs: " $0; bad = 1 } }
+        END { if (NR < least) { print NR " lines"; bad = 1 }; exit bad }'
+}
+
 # same_run A B: two run folders hold the same result
 same_run() {
     local file
