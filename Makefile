@@ -19,7 +19,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
-MODULES := base config text data model objective train eval checkpoint comm track api
+MODULES := base config text data model objective retrieve recommend train eval checkpoint comm track api
 LONELY := help clean uninstall quickstart test test-long deps asan tsan fuzz format lint
 BUILDING := $(filter-out $(LONELY),$(or $(MAKECMDGOALS),all))
 
@@ -145,9 +145,11 @@ LINK_kernels := kernels base
 LINK_model := model kernels base
 LINK_objective := objective model kernels base
 LINK_checkpoint := checkpoint model text kernels base
-LINK_eval := eval objective model data comm text kernels base
-LINK_train := train eval objective model data comm text kernels base
-LINK_api := api eval checkpoint config objective model data comm text kernels base
+LINK_retrieve := retrieve data text kernels base
+LINK_recommend := recommend retrieve data text kernels base
+LINK_eval := eval retrieve objective model data comm text kernels base
+LINK_train := train eval retrieve objective model data comm text kernels base
+LINK_api := api eval retrieve checkpoint config objective model data comm text kernels base
 
 TEST_MODULES := $(MODULES) kernels integration
 OBJ_support := $(call objects,$(sort $(wildcard tests/support/*.c)))

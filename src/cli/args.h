@@ -29,6 +29,7 @@ typedef struct {
     int64_t low, high; /* WHOLE */
 } rt_flag_row;
 
+/* args_table.c */
 const rt_command_row *rt_commands(int *n);
 const rt_flag_row *rt_flags(int *n);
 const rt_command_row *rt_command_find(const char *name);

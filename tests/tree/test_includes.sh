@@ -11,7 +11,8 @@ may() {
     */base | */include) ;;
     data/text | objective/model | checkpoint/model | checkpoint/text) ;;
     train/objective | train/model | train/data | train/comm) ;;
-    eval/objective | eval/model | eval/data | eval/comm) ;;
+    eval/objective | eval/model | eval/data | eval/comm | eval/retrieve) ;;
+    retrieve/data | recommend/data | recommend/retrieve) ;;
     *) [ "$1" = "$2" ] ;;
     esac
 }
