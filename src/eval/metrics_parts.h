@@ -1,5 +1,5 @@
-/* The parts that rt_metrics_compute() puts together; private to src/eval/metrics*.c, report*.c, ranking*.c and
- * calibration*.c. */
+/* The parts that rt_metrics_compute() puts together; private to src/eval/metrics*.c, report*.c, ranking*.c,
+ * calibration*.c and retrieval*.c. */
 #ifndef RT_EVAL_METRICS_PARTS_H
 #define RT_EVAL_METRICS_PARTS_H
 #include "metrics.h"
@@ -44,5 +44,11 @@ rt_status rt_report_fill(const rt_scored *scored, const int32_t *predictions, rt
 void rt_report_free(rt_report *report);
 /* The report as scikit-learn's output_dict: one JSON object. */
 void rt_report_json(const rt_report *report, rt_text *out);
+
+/* How all tables of metrics show what they hold: 12,345,678 to the right of `width`; a title and a value with four
+ * decimals, "-" where it is undefined; the same in JSON, null there. */
+void rt_metrics_put_count(rt_text *out, uint64_t n, int width);
+void rt_metrics_put_cell(rt_text *out, const char *title, int title_width, double value);
+void rt_metrics_put_json(rt_text *out, double value);
 
 #endif

@@ -32,7 +32,7 @@ static double metric_value(const rt_metrics *m, size_t offset) {
     return *(const double *)(const void *)((const char *)m + offset);
 }
 
-static void json_number(double value, rt_text *out) {
+void rt_metrics_put_json(rt_text *out, double value) {
     if (isfinite(value))
         rt_text_double(out, value);
     else
@@ -44,7 +44,7 @@ void rt_metrics_json(const rt_metrics *m, bool inner, rt_text *out) {
     rt_report_json(&m->report, out);
     for (size_t i = 0; i < N_METRICS; i++) {
         rt_text_printf(out, ", \"%s\": ", metric_list[i].key);
-        json_number(metric_value(m, metric_list[i].offset), out);
+        rt_metrics_put_json(out, metric_value(m, metric_list[i].offset));
     }
     rt_text_printf(out,
                    ", \"rows\": %llu, \"groups\": %llu, \"groups_one_class\": %llu, \"groups_no_positive\": %llu, "
@@ -56,20 +56,19 @@ void rt_metrics_json(const rt_metrics *m, bool inner, rt_text *out) {
         if (i > 0) rt_text_puts(out, ", ");
         rt_text_json_string(out, s->name, strlen(s->name));
         rt_text_printf(out, ": {\"rows\": %llu, \"click_rate\": ", (unsigned long long)s->rows);
-        json_number(s->click_rate, out);
+        rt_metrics_put_json(out, s->click_rate);
         rt_text_puts(out, ", \"auc\": ");
-        json_number(s->auc, out);
+        rt_metrics_put_json(out, s->auc);
         rt_text_puts(out, ", \"log_loss\": ");
-        json_number(s->log_loss, out);
+        rt_metrics_put_json(out, s->log_loss);
         rt_text_puts(out, ", \"calibration\": ");
-        json_number(s->calibration, out);
+        rt_metrics_put_json(out, s->calibration);
         rt_text_puts(out, "}");
     }
     rt_text_puts(out, inner ? "}" : "}}");
 }
 
-/* 12,345,678 */
-static void put_count(rt_text *out, uint64_t n, int width) {
+void rt_metrics_put_count(rt_text *out, uint64_t n, int width) {
     char digits[24], text[32];
     int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
     for (int i = 0; i < length; i++) {
@@ -80,7 +79,7 @@ static void put_count(rt_text *out, uint64_t n, int width) {
     rt_text_printf(out, "%*s", width, text);
 }
 
-static void put_cell(rt_text *out, const char *title, int title_width, double value) {
+void rt_metrics_put_cell(rt_text *out, const char *title, int title_width, double value) {
     rt_text_printf(out, "%*s  ", title_width, title);
     if (isfinite(value))
         rt_text_printf(out, "%7.4f", value);
@@ -116,7 +115,7 @@ static void put_slices(const rt_metrics *m, rt_text *out) {
         rt_text_printf(out, "%*s", width - points, "");
         rt_text_escaped(out, s->name, used, used); /* the name comes from a data file */
         rt_text_puts(out, "  ");
-        put_count(out, s->rows, 10);
+        rt_metrics_put_count(out, s->rows, 10);
         const double values[] = {s->click_rate, s->auc, s->log_loss, s->calibration};
         const int widths[] = {10, 7, 8, 11};
         for (size_t c = 0; c < 4; c++) {
@@ -132,37 +131,37 @@ static void put_slices(const rt_metrics *m, rt_text *out) {
 void rt_metrics_text(const rt_metrics *m, rt_text *out) {
     rt_report_text(&m->report, 2, out);
     rt_text_puts(out, "\n");
-    put_cell(out, "AUC", 12, m->auc);
-    put_cell(out, "avg precision", 16, m->average_precision);
-    put_cell(out, "log loss", 13, m->log_loss);
-    put_cell(out, "NE", 13, m->ne);
+    rt_metrics_put_cell(out, "AUC", 12, m->auc);
+    rt_metrics_put_cell(out, "avg precision", 16, m->average_precision);
+    rt_metrics_put_cell(out, "log loss", 13, m->log_loss);
+    rt_metrics_put_cell(out, "NE", 13, m->ne);
     rt_text_puts(out, "\n");
-    put_cell(out, "click rate", 12, m->click_rate);
-    put_cell(out, "calibration", 16, m->calibration);
-    put_cell(out, "Brier", 13, m->brier);
-    put_cell(out, "ECE (15)", 13, m->ece);
+    rt_metrics_put_cell(out, "click rate", 12, m->click_rate);
+    rt_metrics_put_cell(out, "calibration", 16, m->calibration);
+    rt_metrics_put_cell(out, "Brier", 13, m->brier);
+    rt_metrics_put_cell(out, "ECE (15)", 13, m->ece);
     rt_text_puts(out, "\n");
     if (m->groups > 0) {
-        put_cell(out, "GAUC", 12, m->gauc);
-        put_cell(out, "MRR@10", 16, m->mrr_10);
-        put_cell(out, "nDCG@5", 13, m->ndcg_5);
-        put_cell(out, "nDCG@10", 13, m->ndcg_10);
+        rt_metrics_put_cell(out, "GAUC", 12, m->gauc);
+        rt_metrics_put_cell(out, "MRR@10", 16, m->mrr_10);
+        rt_metrics_put_cell(out, "nDCG@5", 13, m->ndcg_5);
+        rt_metrics_put_cell(out, "nDCG@10", 13, m->ndcg_10);
         rt_text_puts(out, "\n");
-        put_cell(out, "GAUC (mean)", 12, m->gauc_mean);
-        put_cell(out, "MRR (MIND)", 16, m->mrr_mind);
+        rt_metrics_put_cell(out, "GAUC (mean)", 12, m->gauc_mean);
+        rt_metrics_put_cell(out, "MRR (MIND)", 16, m->mrr_mind);
         rt_text_puts(out, "\n");
     }
     rt_text_puts(out, "rows ");
-    put_count(out, m->rows, 0);
+    rt_metrics_put_count(out, m->rows, 0);
     if (m->groups > 0) {
         rt_text_puts(out, ", groups ");
-        put_count(out, m->groups, 0);
+        rt_metrics_put_count(out, m->groups, 0);
         rt_text_puts(out, " (");
-        put_count(out, m->groups_one_class, 0);
+        rt_metrics_put_count(out, m->groups_one_class, 0);
         rt_text_puts(out, " of one class, not in GAUC; ");
-        put_count(out, m->groups_no_positive, 0);
+        rt_metrics_put_count(out, m->groups_no_positive, 0);
         rt_text_puts(out, " without a click, not in MRR and nDCG; ");
-        put_count(out, m->groups_with_ties, 0);
+        rt_metrics_put_count(out, m->groups_with_ties, 0);
         rt_text_puts(out, " with tied scores)");
     }
     rt_text_puts(out, "\n");
