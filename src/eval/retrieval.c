@@ -25,6 +25,7 @@ static const struct metric {
     {"ndcg@20", "nDCG@20", NDCG, 20, offsetof(rt_retrieval_metrics, ndcg_20)},
 };
 enum { N_METRICS = sizeof metric_list / sizeof metric_list[0], A_LINE = 3 };
+_Static_assert(N_METRICS == sizeof((rt_retrieval_sums *)NULL)->sums / sizeof(double), "a sum a metric");
 
 static double value_of(const rt_retrieval_metrics *m, size_t offset) {
     return *(const double *)(const void *)((const char *)m + offset);
@@ -97,36 +98,50 @@ static rt_status check(const rt_ranked *in, uint64_t *most) {
     return RT_OK;
 }
 
-rt_status rt_retrieval_compute(const rt_ranked *in, rt_retrieval_metrics *out) {
+rt_status rt_retrieval_add(rt_retrieval_sums *sums, const rt_ranked *in) {
     rt_status rc = RT_OK;
     uint64_t most;
     unsigned char *seen = NULL;
     bool found[RT_RETRIEVAL_DEPTH];
-    double sums[N_METRICS] = {0};
     int depth = in->k < RT_RETRIEVAL_DEPTH ? in->k : RT_RETRIEVAL_DEPTH;
-    *out = (rt_retrieval_metrics){.items = in->n_items};
     RT_GO(check(in, &most));
     seen = malloc((size_t)most + 1);
     if (!seen) RT_GO(rt_fail(RT_ENOMEM, "out of memory for %llu relevant items", (unsigned long long)most));
+    sums->k = in->k;
     for (uint32_t q = 0; q < in->n_queries; q++) {
         uint64_t n = in->starts[q + 1] - in->starts[q];
         if (n == 0) {
-            out->queries_no_relevant++;
+            sums->queries_no_relevant++;
             continue;
         }
         RT_GO(look_up(in, q, seen, found, depth));
-        out->queries++;
-        out->rows += n;
+        sums->queries++;
+        sums->rows += n;
         for (size_t i = 0; i < N_METRICS; i++)
-            sums[i] += measure(metric_list[i].kind, metric_list[i].k, found, depth, n);
-    }
-    for (size_t i = 0; i < N_METRICS; i++) {
-        bool whole = metric_list[i].k <= in->k || in->n_items <= (uint32_t)in->k;
-        *place_of(out, metric_list[i].offset) = whole && out->queries ? sums[i] / (double)out->queries : (double)NAN;
+            sums->sums[i] += measure(metric_list[i].kind, metric_list[i].k, found, depth, n);
     }
 done:
     free(seen);
     return rc;
+}
+
+void rt_retrieval_finish(const rt_retrieval_sums *sums, uint32_t n_items, rt_retrieval_metrics *out) {
+    *out = (rt_retrieval_metrics){.items = n_items,
+                                  .queries = sums->queries,
+                                  .queries_no_relevant = sums->queries_no_relevant,
+                                  .rows = sums->rows};
+    for (size_t i = 0; i < N_METRICS; i++) {
+        bool whole = metric_list[i].k <= sums->k || n_items <= (uint32_t)sums->k;
+        *place_of(out, metric_list[i].offset) =
+            whole && sums->queries ? sums->sums[i] / (double)sums->queries : (double)NAN;
+    }
+}
+
+rt_status rt_retrieval_compute(const rt_ranked *in, rt_retrieval_metrics *out) {
+    rt_retrieval_sums sums = {.k = 0};
+    RT_TRY(rt_retrieval_add(&sums, in));
+    rt_retrieval_finish(&sums, in->n_items, out);
+    return RT_OK;
 }
 
 void rt_retrieval_text(const rt_retrieval_metrics *m, rt_text *out) {

@@ -36,6 +36,15 @@ typedef struct rt_retrieval_metrics {
 
 /* RT_EINTERNAL: k < 1; items out of range, not rising among the relevant, or twice among the hits; RT_ENOMEM. */
 rt_status rt_retrieval_compute(const rt_ranked *ranked, rt_retrieval_metrics *out);
+/* The same where the queries come in parts, in order, with the same n_items and k: zero-initialise, add every part,
+ * finish. The sums are those of all at once, to the bit. */
+typedef struct {
+    double sums[9]; /* one a metric */
+    int k;          /* hits a query of the parts so far */
+    uint64_t queries, queries_no_relevant, rows;
+} rt_retrieval_sums;
+rt_status rt_retrieval_add(rt_retrieval_sums *sums, const rt_ranked *part);
+void rt_retrieval_finish(const rt_retrieval_sums *sums, uint32_t n_items, rt_retrieval_metrics *out);
 /* A small table for people. */
 void rt_retrieval_text(const rt_retrieval_metrics *metrics, rt_text *out);
 /* One JSON object: recall@1 .. recall@100, mrr@10, ndcg@10, ndcg@20, queries, queries_no_relevant, items, rows. Without
