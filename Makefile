@@ -145,10 +145,10 @@ LINK_kernels := kernels base
 LINK_model := model kernels base
 LINK_objective := objective model kernels base
 LINK_checkpoint := checkpoint model text kernels base
-LINK_retrieve := retrieve data text kernels base
-LINK_recommend := recommend retrieve data text kernels base
-LINK_eval := eval retrieve objective model data comm text kernels base
-LINK_train := train eval retrieve objective model data comm text kernels base
+LINK_retrieve := retrieve checkpoint model data text kernels base
+LINK_recommend := recommend retrieve checkpoint model data text kernels base
+LINK_eval := eval retrieve checkpoint objective model data comm text kernels base
+LINK_train := train eval retrieve checkpoint objective model data comm text kernels base
 LINK_api := api eval retrieve checkpoint config objective model data comm text kernels base
 
 TEST_MODULES := $(MODULES) kernels integration

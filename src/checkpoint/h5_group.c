@@ -15,10 +15,10 @@ rt_status rt_h5_bad(const rt_h5_parser *p, const char *format, ...) {
     va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
-    return rt_fail(RT_EDATA,
-                   "%s: %s; rectrain reads checkpoints that it wrote itself, unaltered. Take another copy, or make it "
-                   "again (rectrain convert --from FOLDER --to FILE.h5, or training)",
-                   p->bytes->name, detail);
+    return rt_fail(RT_EDATA, "%s: %s; %s", p->bytes->name, detail,
+                   p->advice ? p->advice
+                             : "rectrain reads checkpoints that it wrote itself, unaltered. Take another copy, or make "
+                               "it again (rectrain convert --from FOLDER --to FILE.h5, or training)");
 }
 
 rt_status rt_h5_get(rt_h5_parser *p, uint64_t at, void *out, size_t size) {
@@ -49,7 +49,7 @@ rt_status rt_h5_superblock(rt_h5_parser *p, uint64_t *root) {
     if (b[8] != 0)
         return rt_h5_bad(p, "an HDF5 file with superblock version %d, expected 0 (libver \"earliest\")", b[8]);
     if (b[9] != 0 || b[10] != 0 || b[12] != 0 || b[13] != 8 || b[14] != 8)
-        return rt_h5_bad(p, "its superblock is not that of a checkpoint");
+        return rt_h5_bad(p, "its superblock is unusual");
     uint64_t base = rt_h5_u64(b + 24), end = rt_h5_u64(b + 40), driver = rt_h5_u64(b + 48);
     if (base != 0) return rt_h5_bad(p, "it has a user block of %llu bytes, expected none", (unsigned long long)base);
     if (driver != RT_H5_NOWHERE) return rt_h5_bad(p, "it asks for a file driver of its own");

@@ -83,11 +83,14 @@ static rt_h5_type match_type(const unsigned char *b, size_t size, unsigned *byte
         {RT_H5_U8, 12, {0x10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 8, 0}},
         {RT_H5_I32, 12, {0x10, 8, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0}},
         {RT_H5_U64, 12, {0x10, 0, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0}},
+        {RT_H5_I64, 12, {0x10, 8, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0}},
+        {RT_H5_U32, 12, {0x10, 0, 0, 0, 4, 0, 0, 0, 0, 0, 32, 0}},
         {RT_H5_F32, 20, {0x11, 0x20, 31, 0, 4, 0, 0, 0, 0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0}},
     };
     *bytes = rt_h5_u32(b + 4);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (size >= known[i].n && memcmp(b, known[i].b, known[i].n) == 0) return known[i].type;
+    if ((b[0] & 15) == 9 && (b[1] & 15) == 1 && *bytes == 16) return RT_H5_VLEN;
     return b[0] == 0x13 && b[1] < 0x20 && b[2] == 0 && b[3] == 0 ? RT_H5_STRING : RT_H5_OTHER;
 }
 
@@ -103,9 +106,9 @@ static void describe_type(const unsigned char *b, char *out, size_t size) {
 }
 
 static rt_status read_type(header *h, const message *m) {
-    unsigned bytes;
     if (m->size < 8) return damaged(h, "datatype");
-    h->object->type = match_type(m->b, m->size, &bytes);
+    h->object->type = match_type(m->b, m->size, &h->object->width);
+    if (h->p->foreign) return RT_OK;
     if (h->object->type != RT_H5_U8 && h->object->type != RT_H5_F32) {
         char found[80];
         describe_type(m->b, found, sizeof found);
@@ -142,7 +145,7 @@ static rt_status read_attribute(header *h, const message *m) {
     const char *name = (const char *)m->b + at;
     if (memchr(name, 0, n_name) != name + n_name - 1) return damaged(h, "attribute");
     if (n_name > sizeof o->attributes[0].name || o->n_attributes == RT_H5_ATTRIBUTES)
-        return rt_h5_bad(h->p, "%s has attributes that no checkpoint has", h->what);
+        return h->p->foreign ? RT_OK : rt_h5_bad(h->p, "%s has attributes that no checkpoint has", h->what);
     if (rt_h5_attribute_find(o, name)) return rt_h5_bad(h->p, "%s has two attributes of one name", h->what);
     rt_h5_attribute *a = &o->attributes[o->n_attributes];
     memset(a, 0, sizeof *a);
@@ -151,9 +154,10 @@ static rt_status read_attribute(header *h, const message *m) {
     int rank;
     uint64_t dims[2];
     message space = {m->b + space_at, n_space, 0};
+    if (h->p->foreign && n_space > 1 && space.b[1] != 0) return RT_OK; /* a list */
     RT_TRY(read_space(h, &space, 0, &rank, dims));
-    if (a->type == RT_H5_OTHER || a->size == 0 || a->size > sizeof a->value)
-        return rt_h5_bad(h->p, "%s has attributes that no checkpoint has", h->what);
+    if (a->type == RT_H5_OTHER || (a->type >= RT_H5_I64 && !h->p->foreign) || a->size == 0 || a->size > sizeof a->value)
+        return h->p->foreign ? RT_OK : rt_h5_bad(h->p, "%s has attributes that no checkpoint has", h->what);
     if (a->size > m->size - value_at) return damaged(h, "attribute");
     memcpy(a->value, m->b + value_at, a->size);
     a->at = m->at + value_at;
@@ -208,8 +212,8 @@ static rt_status read_message(header *h, unsigned kind, unsigned flags, const me
         break;
     }
     const char *name = kind < sizeof message_names / sizeof *message_names ? message_names[kind] : NULL;
-    return rt_h5_bad(h->p, "%s has %s, which no checkpoint has (HDF5 message 0x%02x)", h->what, name ? name : "a part",
-                     kind);
+    return rt_h5_bad(h->p, "%s has %s, which %s has (HDF5 message 0x%02x)", h->what, name ? name : "a part",
+                     h->p->foreign ? "no table of vectors" : "no checkpoint", kind);
 }
 
 static rt_status read_chunk(header *h, uint64_t at, uint64_t size, unsigned *n_messages) {
@@ -236,7 +240,7 @@ done:
 
 static rt_status check_storage(const header *h) {
     const rt_h5_object *o = h->object;
-    uint64_t width = o->type == RT_H5_F32 ? 4 : 1, bytes = width;
+    uint64_t bytes = o->width;
     if (o->rank < 1) return rt_h5_bad(h->p, "%s has no dimension, expected 1 or 2", h->what);
     for (int i = 0; i < o->rank; i++)
         if (__builtin_mul_overflow(bytes, o->dims[i], &bytes))

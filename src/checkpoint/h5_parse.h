@@ -1,7 +1,8 @@
 /* A strict reader of the subset of HDF5 that checkpoints are written in: superblock 0, groups as symbol tables, object
  * headers 1, contiguous datasets, small scalar attributes. Every byte is bounds-checked and every loop has a budget;
  * whatever else HDF5 knows (links other than hard ones, filters, chunks, external or virtual storage, newer headers) is
- * refused by name. So no byte of a hostile file ever reaches libhdf5, and no code is loaded for one.
+ * refused by name. So no byte of a hostile file ever reaches libhdf5, and no code is loaded for one. Tables of vectors,
+ * which other programs write too, are read in the same way (`foreign`).
  */
 #ifndef RT_CHECKPOINT_H5_PARSE_H
 #define RT_CHECKPOINT_H5_PARSE_H
@@ -23,13 +24,26 @@ typedef struct {
 
 typedef struct {
     const rt_h5_bytes *bytes;
-    long budget; /* steps left before the file is called hostile */
+    long budget;        /* steps left before the file is called hostile */
+    const char *advice; /* behind every refusal; NULL: that of a checkpoint */
+    bool foreign; /* others write such files: datasets may hold anything, and unknown attributes are passed over */
 } rt_h5_parser;
 
-typedef enum { RT_H5_OTHER, RT_H5_U8, RT_H5_I32, RT_H5_U64, RT_H5_F32, RT_H5_STRING } rt_h5_type;
+/* From RT_H5_I64 on: in foreign files alone. RT_H5_VLEN is a string of its own length, in the global heap. */
+typedef enum {
+    RT_H5_OTHER,
+    RT_H5_U8,
+    RT_H5_I32,
+    RT_H5_U64,
+    RT_H5_F32,
+    RT_H5_STRING,
+    RT_H5_I64,
+    RT_H5_U32,
+    RT_H5_VLEN
+} rt_h5_type;
 typedef enum { RT_H5_GROUP, RT_H5_DATASET } rt_h5_kind;
 
-#define RT_H5_ATTRIBUTES 4
+#define RT_H5_ATTRIBUTES 8
 typedef struct {
     char name[16];
     rt_h5_type type;
@@ -42,6 +56,7 @@ typedef struct {
     rt_h5_kind kind;
     uint64_t tree, heap; /* groups */
     rt_h5_type type;     /* datasets ... */
+    unsigned width;      /* bytes of an element */
     int rank;
     uint64_t dims[2];
     uint64_t address, size; /* bytes [address, address + size) of the file; size 0: none, address undefined */
@@ -71,6 +86,19 @@ rt_status rt_h5_superblock(rt_h5_parser *p, uint64_t *root);
 rt_status rt_h5_object_read(rt_h5_parser *p, uint64_t at, const char *what, rt_h5_object *out);
 /* The members of a group, all hard links. Free with rt_h5_links_free. */
 rt_status rt_h5_group_read(rt_h5_parser *p, const rt_h5_object *group, const char *what, rt_h5_links *out);
+/* A collection of the global heap, kept until another one is asked for. Zero-initialise; free at the end. */
+typedef struct {
+    uint64_t at; /* of `bytes` in the file */
+    unsigned char *bytes;
+    size_t size;
+    uint32_t *places; /* [n] of object i in bytes; 0: none */
+    uint32_t n;
+    uint64_t read; /* bytes of all that were asked for, over 3 x the file's the file is called hostile */
+} rt_h5_heap;
+/* Object `index` of the collection at `at`, valid until the heap's next use. */
+rt_status rt_h5_heap_get(rt_h5_parser *p, rt_h5_heap *heap, uint64_t at, uint32_t index, const char **bytes,
+                         size_t *size);
+void rt_h5_heap_free(rt_h5_heap *heap);
 /* Names that a checkpoint may hold: 1 to RT_H5_NAME_MAX printable ASCII characters without blank and slash. */
 bool rt_h5_name_ok(const char *name);
 void rt_h5_links_free(rt_h5_links *links);

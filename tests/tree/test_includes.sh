@@ -12,7 +12,7 @@ may() {
     data/text | objective/model | checkpoint/model | checkpoint/text) ;;
     train/objective | train/model | train/data | train/comm) ;;
     eval/objective | eval/model | eval/data | eval/comm | eval/retrieve) ;;
-    retrieve/data | recommend/data | recommend/retrieve) ;;
+    retrieve/data | retrieve/checkpoint | recommend/data | recommend/retrieve) ;;
     *) [ "$1" = "$2" ] ;;
     esac
 }
