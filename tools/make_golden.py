@@ -223,4 +223,5 @@ def main():
     case(path, "dropout-mean-1", [20, 5, 49], 1, "mean", 7, wide, dropout=[0.25, 0.1, 0.1], steps=False)
 
 
-main()
+if __name__ == "__main__":
+    main()
