@@ -124,11 +124,13 @@ rt_status rt_cpu_linear_forward(rt_backend *backend, const rt_linear_forward_arg
         return RT_OK;
     }
     rt_gemm_args g = {.n = n, .k = k, .b = weight_of(cpu, &a->w), .b_transposed = true, .in = act};
-    scratch s;
-    RT_TRY(bind(cpu, a->rows, &a->w, &s));
+    scratch s = {0};
     const bool f32 = a->y_dtype == RT_F32;
     const bool plain = a->act == RT_ACT_NONE && !a->pre && (!a->bias || (act == RT_BF16 && cpu->native_bf16));
-    const int64_t step = plain && (act == RT_F32 || cpu->native_bf16) ? a->rows : chunk_size(a->rows, chunk_rows(cpu));
+    const bool direct = plain && (act == RT_F32 || cpu->native_bf16);
+    const int64_t step = direct ? a->rows : chunk_size(a->rows, chunk_rows(cpu));
+    /* The bare product needs no scratch, so it may be larger than any that the workspace was made for. */
+    if (!direct || a->bias) RT_TRY(bind(cpu, a->rows, &a->w, &s));
     for (int64_t r = 0; r < a->rows; r += step) {
         const int64_t rows = a->rows - r < step ? a->rows - r : step;
         void *y = out_at(a->y, a->y_dtype, r * n), *pre = out_at(a->pre, a->y_dtype, r * n);

@@ -1,6 +1,11 @@
-/* Exact top-k: the k items of the largest dot product for each query, over blocks of items x queries through the
- * backend's own product, and a heap a query. Ties go to the smaller item number, so the result hangs on nothing but the
- * numbers: not on threads, blocks or order. For the cosine both sides have length 1 (rt_unit_rows). */
+/* Exact top-k: the k items of the largest dot product for each query. For the cosine both sides have length 1
+ * (rt_unit_rows).
+ *
+ * The score of a pair is its dot product in fp64, summed in one fixed order and rounded once to f32 (rt_pair_score); of
+ * equal scores the smaller item number wins. So the hits hang on nothing but the numbers: not on threads, blocks,
+ * processor, device or precision. To get there fast, blocks of items x queries go through the backend's own product in
+ * its own precision. Those products may be off by what the bound in topk_select.c says; an item is dropped only where
+ * the bound leaves no doubt, and what stays gets its true score. */
 #ifndef RT_RETRIEVE_TOPK_H
 #define RT_RETRIEVE_TOPK_H
 #include <rectrain/kernels.h>
@@ -11,7 +16,7 @@ typedef struct {
 } rt_hit;
 #define RT_NO_HIT UINT32_MAX
 
-/* What may be found. All items where a pointer is NULL. */
+/* What may be found, as if all else were not in the index. All items where a pointer is NULL. */
 typedef struct {
     const uint64_t *allowed; /* bit i of word i / 64: item i may be found by anyone; [(n + 63) / 64] */
     /* Items that query q must not get (seen): seen[starts[q] .. starts[q + 1]), rising. */
@@ -26,23 +31,31 @@ typedef struct {
 typedef struct rt_topk rt_topk;
 
 typedef struct {
-    rt_backend *be; /* borrowed */
-    int width, k;   /* k >= 1 */
+    /* Borrowed; NULL: the processor, in fp32, on as many threads as OpenMP would take. One of precision bf16 multiplies
+     * half the bytes; the hits are the same, and more items need their true score. */
+    rt_backend *be;
+    /* The backend is nobody else's meanwhile: its workspace is set here, and who uses it afterwards sets his own.
+     * false: it has one, of any size, and keeps it. */
+    bool sets_workspace;
+    int width, k; /* at least 1 */
     uint32_t n_queries;
     const float *queries;         /* [n_queries, width] host; borrowed until rt_topk_finish */
-    const rt_topk_filter *filter; /* borrowed; may be NULL */
-    /* Scan in bf16 (half the bytes), keep rescore x k candidates, and score those in fp32: exact but where an item's
-     * bf16 score is off by more than the candidates cover. 0: fp32. */
-    int rescore;
+    const rt_topk_filter *filter; /* borrowed until rt_topk_finish; may be NULL */
 } rt_topk_options;
 
+/* RT_EDATA: a query is not finite. Takes n_queries x k x 8 bytes, and at most 100 MB for anything up to k = 1,000. */
 rt_status rt_topk_new(const rt_topk_options *options, rt_topk **out);
-/* Items come in rising order, in blocks of any size: rows first .. first + n - 1 of the index, [n, width] host f32. */
+/* Rows that one rt_topk_add takes without a small rest; multiples of it are as good, and the more the better. */
+uint32_t rt_topk_rows(const rt_topk *t);
+/* Items come in rising order, in blocks of any size: rows first .. first + n - 1 of the index, [n, width] host f32.
+ * RT_EDATA: a row that is not finite, or so long that its product with a query has no place in fp32. */
 rt_status rt_topk_add(rt_topk *t, const float *items, uint32_t first, uint32_t n);
-/* hits [n_queries, k], best first. */
+/* hits [n_queries, k], best first. Nothing can be added afterwards. */
 rt_status rt_topk_finish(rt_topk *t, rt_hit *hits);
 void rt_topk_free(rt_topk *t);
 
+/* The score of a pair; the same bits on every machine. */
+float rt_pair_score(const float *a, const float *b, int width);
 /* Scales each row to length 1, lengths in fp64; a row of zeros stays. */
 void rt_unit_rows(float *rows, uint32_t n, int width);
 
