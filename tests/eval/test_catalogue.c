@@ -274,6 +274,51 @@ static void test_many_queries(void **state) {
     unmake(&f);
 }
 
+/* The catalogue behind so many copies of its first text. */
+static rt_retrieval_metrics behind(fixture *f, const texts *t, rt_comm *comm, uint32_t copies) {
+    uint64_t size = t->starts[1][1], n_relevant = t->relevant_starts[QUERIES], *starts;
+    rt_retrieval_metrics m;
+    rt_catalogue_options o = small_options();
+    rt_catalogue c = t->catalogue;
+    int32_t *ids = calloc(copies * size + t->starts[1][ITEMS], sizeof *ids);
+    uint32_t *relevant = calloc(n_relevant, sizeof *relevant);
+    starts = calloc(copies + ITEMS + 1, sizeof *starts);
+    for (uint32_t i = 0; i < copies; i++) {
+        memcpy(ids + i * size, t->ids[1], size * sizeof *ids);
+        starts[i] = i * size;
+    }
+    memcpy(ids + copies * size, t->ids[1], t->starts[1][ITEMS] * sizeof *ids);
+    for (uint32_t i = 0; i <= ITEMS; i++) starts[copies + i] = copies * size + t->starts[1][i];
+    for (uint64_t i = 0; i < n_relevant; i++) relevant[i] = t->relevant[i] + copies;
+    c.items = (rt_token_texts){copies + ITEMS, ids, starts};
+    c.relevant = relevant;
+    ok(rt_retrieve_evaluate(&f->encoder, &c, comm, &o, &m));
+    assert_int_equal(m.items, copies + ITEMS);
+    m.items = 0;
+    free(ids);
+    free(relevant);
+    free(starts);
+    return m;
+}
+
+/* More items than are searched at a time: what stands before an item pushes it beyond the list or does not, a hundred
+ * times or nine thousand. */
+static void test_many_items(void **state) {
+    (void)state;
+    fixture f;
+    texts t;
+    rt_comm *comm;
+    make(&f);
+    make_texts(&t);
+    ok(rt_comm_self(&comm));
+    rt_retrieval_metrics few = behind(&f, &t, comm, RT_RETRIEVAL_DEPTH), many = behind(&f, &t, comm, 9000);
+    assert_true(few.recall_100 > 0.05 && few.recall_100 < 0.95);
+    same_metrics(&many, &few);
+    comm->close(comm, RT_OK);
+    free_texts(&t);
+    unmake(&f);
+}
+
 static rt_retrieval_metrics *shared; /* of rank 0 */
 static int stop_at;                  /* rank 1 asks for an end at its so-manieth question; 0: never */
 static int questions;
@@ -363,7 +408,8 @@ static void test_empty_and_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_like_pairs), cmocka_unit_test(test_many_queries),      cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_like_pairs), cmocka_unit_test(test_many_queries),
+        cmocka_unit_test(test_many_items), cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_stop),       cmocka_unit_test(test_empty_and_refused),
     };
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
