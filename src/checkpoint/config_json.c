@@ -96,6 +96,20 @@ static rt_status read_pooling(const json_t *config, const char *name, rt_bert *b
     return RT_OK;
 }
 
+/* What a sentence-transformers folder said, kept beside; training does not ask for it. */
+static rt_status read_sentence_pooling(const json_t *config, const char *name, const char **out) {
+    const json_t *ours = json_object_get(config, "rectrain");
+    const char *pooling = NULL;
+    *out = NULL;
+    if (ours) RT_TRY(rt_json_string(ours, name, "sentence_pooling", &pooling));
+    if (!pooling) return RT_OK;
+    if (strcmp(pooling, "cls") != 0 && strcmp(pooling, "mean") != 0)
+        return rt_fail(RT_EDATA, "%s: rectrain.sentence_pooling is \"%.80s\", expected \"cls\" or \"mean\"", name,
+                       pooling);
+    *out = *pooling == 'c' ? "cls" : "mean";
+    return RT_OK;
+}
+
 /* id2label: {"0": "no", "1": "yes"}: keys 0 to n - 1, each once, in any order. */
 static rt_status read_id2label(const json_t *map, const char *name, char ***labels, int *n) {
     int count = (int)json_object_size(map);
@@ -172,6 +186,7 @@ rt_status rt_config_json_read(const char *json, size_t size, const char *name, r
     RT_GO(check_kind(config, name));
     RT_GO(read_sizes(config, name, &out->bert));
     RT_GO(read_pooling(config, name, &out->bert));
+    RT_GO(read_sentence_pooling(config, name, &out->sentence_pooling));
     RT_GO(read_labels(config, name, &out->labels, &out->n_labels));
     out->head = read_head(config);
     rc = rt_bert_check(&out->bert);

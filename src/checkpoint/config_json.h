@@ -14,6 +14,7 @@ typedef struct {
     char **labels; /* as listed; NULL where neither id2label nor num_labels stands */
     int n_labels;
     rt_head head;
+    const char *sentence_pooling; /* rectrain.sentence_pooling: "cls" or "mean"; NULL: not said */
 } rt_config_json;
 
 rt_status rt_config_json_read(const char *json, size_t size, const char *name, rt_config_json *out);

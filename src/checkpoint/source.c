@@ -2,6 +2,7 @@
 #include "../base/file.h"
 #include "config_json.h"
 #include "hf_import.h"
+#include "hf_sentence.h"
 #include "hub_cache.h"
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +123,7 @@ done:
 
 static rt_status open_folder(rt_source *s, rt_log *log) {
     rt_status rc;
+    const char *pooling = NULL;
     char *path = rt_path_join(s->path, "config.json");
     if (!path) return rt_fail(RT_ENOMEM, "%s: out of memory", s->path);
     if (!rt_path_taken(path)) {
@@ -132,6 +134,8 @@ static rt_status open_folder(rt_source *s, rt_log *log) {
         goto done;
     }
     RT_GO(rt_file_read(path, RT_JSON_LIMIT, &s->config_text, &s->config_size));
+    RT_GO(rt_hf_sentence_pooling(s->path, log, &pooling));
+    if (pooling) RT_GO(rt_hf_sentence_note(path, pooling, &s->config_text, &s->config_size));
     RT_GO(rt_config_json_read(s->config_text, s->config_size, path, &s->config));
     RT_GO(rt_hf_weights_open(s->path, &s->config, log, &s->weights));
     RT_GO(resolve_labels(path, s->weights.labels, &s->config));
@@ -186,6 +190,10 @@ bool rt_source_is_checkpoint(const rt_source *s) {
 const rt_bert *rt_source_bert(const rt_source *s) {
     return &s->config.bert;
 }
+const char *rt_source_sentence_pooling(const rt_source *s) {
+    return s->config.sentence_pooling;
+}
+
 int rt_source_label_count(const rt_source *s) {
     return s->config.n_labels;
 }

@@ -19,6 +19,9 @@ void rt_source_close(rt_source *source);
 const char *rt_source_path(const rt_source *source);    /* what was found */
 bool rt_source_is_checkpoint(const rt_source *source);  /* an .h5 of ours */
 const rt_bert *rt_source_bert(const rt_source *source); /* labels 0: headless; pooling as stored, else cls */
+/* How a folder of sentence-transformers, or a checkpoint made of one, says that vectors are pooled: "cls" (the first
+ * token's last hidden state) or "mean"; NULL: it does not say. */
+const char *rt_source_sentence_pooling(const rt_source *source);
 int rt_source_label_count(const rt_source *source);
 const char *rt_source_label_name(const rt_source *source, int i); /* id2label; "0", "1" ... where absent */
 const rt_tokenizer_options *rt_source_tokenizer_options(const rt_source *source);

@@ -63,6 +63,17 @@ static const rt_command_row commands[] = {
      "what its encoder reaches on test.tsv before it has seen a click: the AUC of the cosine of query and title, each\n"
      "the mean of its tokens' vectors. No head is needed.",
      NULL},
+    {"embed", rt_cmd_embed, "vectors of texts, for search and recommendation",
+     EXAMPLES("rectrain embed --checkpoint minilm.h5 --data items.tsv --text title --id item_id --output items.h5",
+              "rectrain embed --checkpoint minilm.h5 --data users.tsv --text history --id user_id --output users.npy",
+              "rectrain embed --checkpoint e5.h5 --data items.tsv --text \"{brand} {title}\" --prefix \"passage: \" --id item_id --output items.faiss"),
+     "--checkpoint FILE.h5 --data FILE|- --text NAME --id COLUMN --output FILE [FLAG]...",
+     "One vector a row, of length 1, in the order of rows. No head is needed: a checkpoint of any kind will do. FILE of\n"
+     "--output ends in .h5 (as ann-benchmarks reads it, with ids), .npy, .fbin, .faiss (a flat index of inner product;\n"
+     "ids of these three in FILE.ids) or .jsonl. A run that was stopped, however that was, goes on when the same command\n"
+     "is given again, and ends with the same bytes. Texts are cut to data.max_length tokens, 128 where nothing else was\n"
+     "set (--set data.max_length=256). NAME is a column or a template: \"{brand} {title}\".",
+     NULL},
     {"join", rt_cmd_join, "pairs from an item table and an event log: histories, splits, negatives, a check",
      EXAMPLES("rectrain join --items products.csv --events log.tsv --out pairs/ --click clicked --impression search_id",
               "rectrain join --items songs.tsv --events plays.tsv --out pairs/ --negatives 4",
@@ -109,10 +120,19 @@ static const rt_command_row commands[] = {
 static const rt_flag_row flags[] = {
     {"--config", 0, RT_FLAG_TEXT, AT(config), "FILE", " train config data doctor ", "",
      "the configuration: a file, or a name in RECTRAIN_CONFIG_PATH or the installed configs", 0, 0},
-    {"--checkpoint", 0, RT_FLAG_TEXT, AT(checkpoint), "FILE.h5", " eval predict export tokenize example data ", " eval predict export ",
+    {"--checkpoint", 0, RT_FLAG_TEXT, AT(checkpoint), "FILE.h5", " eval predict export tokenize example data embed ", " eval predict export embed ",
      "a checkpoint: best.h5 of a run, or what convert wrote", 0, 0},
     {"--data", 0, RT_FLAG_TEXT, AT(data), "FILE", " eval predict ", " eval predict ",
      "rows in tsv, csv or jsonl with a header or keys; predict takes - for stdin", 0, 0},
+    {"--data", 0, RT_FLAG_TEXT, AT(data), "FILE", " embed ", " embed ", "rows in tsv, csv or jsonl with a header or keys; - is stdin", 0, 0},
+    {"--text", 0, RT_FLAG_TEXT, AT(text), "NAME", " embed ", " embed ", "the text of a row: a column, or a template \"{brand} {title}\"", 0, 0},
+    {"--id", 0, RT_FLAG_TEXT, AT(id), "COLUMN", " embed ", " embed ", "the id of a row; no two may be the same", 0, 0},
+    {"--prefix", 0, RT_FLAG_TEXT, AT(prefix), "TEXT", " embed ", "", "put before every text, as a model wants it: \"query: \"", 0, 0},
+    {"--output", 'o', RT_FLAG_TEXT, AT(output), "FILE", " embed ", " embed ", "the file of vectors to write", 0, 0},
+    {"--format", 0, RT_FLAG_TEXT, AT(format), "FORMAT", " embed ", "", "h5, npy, fbin, faiss or jsonl, where the end of --output does not say it", 0, 0},
+    {"--dimensions", 0, RT_FLAG_WHOLE, AT(dimensions), "N", " embed ", "", "the first N numbers of a vector alone, then made of length 1", 1, 32768},
+    {"--no-normalize", 0, RT_FLAG_SWITCH, AT(no_normalize), NULL, " embed ", "", "leave vectors as long as they come", 0, 0},
+    {"--pooling", 0, RT_FLAG_TEXT, AT(pooling), "cls|mean", " embed ", "", "of the last hidden states; as the checkpoint says, else mean", 0, 0},
     {"--against", 0, RT_FLAG_TEXT, AT(against), "FILE", " data ", "", "rows that shall have nothing in common with these: dev or test", 0, 0},
     {"--output", 'o', RT_FLAG_TEXT, AT(output), "FILE", " predict ", "", "where the rows go; - or nothing: stdout", 0, 0},
     {"--format", 0, RT_FLAG_TEXT, AT(format), "tsv|jsonl", " predict ", "", "of the output; tsv where not said", 0, 0},

@@ -34,6 +34,9 @@ typedef struct rt_cli {
     bool dry_run, json, logits, cased, defaults, tune, force;
     int64_t max_length, seed, users;
     const char *on_bad_row;
+    const char *text, *id, *prefix, *pooling; /* of what becomes vectors */
+    int64_t dimensions;
+    bool no_normalize;
     int64_t history, negatives, memory;
     rt_join_options join; /* the strings alone; rt_cmd_join fills in the rest */
 } rt_cli;
@@ -43,6 +46,7 @@ rt_status rt_cmd_train(rt_cli *cli), rt_cmd_eval(rt_cli *cli), rt_cmd_predict(rt
 rt_status rt_cmd_convert(rt_cli *cli), rt_cmd_export(rt_cli *cli), rt_cmd_tokenize(rt_cli *cli);
 rt_status rt_cmd_example(rt_cli *cli), rt_cmd_verify(rt_cli *cli), rt_cmd_config(rt_cli *cli);
 rt_status rt_cmd_doctor(rt_cli *cli), rt_cmd_join(rt_cli *cli), rt_cmd_data(rt_cli *cli);
+rt_status rt_cmd_embed(rt_cli *cli);
 
 /* Loads the configuration of this command line: --config, --set, environment; `stored` (may be NULL) is a checkpoint's
  * /config.ini, `stored_name` its name for messages. */

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 typedef enum {
-    RT_VECTORS_AUTO, /* by the name's end when writing, by the first bytes when reading */
+    RT_VECTORS_AUTO, /* by the name's end; reading always goes by the first bytes */
     RT_VECTORS_H5,
     RT_VECTORS_NPY,
     RT_VECTORS_FBIN,
@@ -43,11 +43,16 @@ int64_t rt_vectors_find(const rt_vectors *v, const char *id, size_t size);
  */
 rt_status rt_vectors_read(const rt_vectors *v, uint32_t first, uint32_t n, float *out);
 
+/* *format AUTO becomes that of the name's end. RT_EUSAGE: the end tells none, or the name is a folder's or device's. */
+rt_status rt_vectors_check_name(const char *path, rt_vectors_format *format);
+
 typedef struct rt_vectors_writer rt_vectors_writer;
 /* Rows are appended as they come; memory stays flat but for nothing: ids go to disk too. The final file appears under
  * its name on commit alone. `key` is the digest of all that the vectors hang on (checkpoint, data, options): rows that
- * an interrupted run with the same key left beside PATH are kept: *done of them, and the caller goes on after those.
- * unit: the rows have length 1. RT_EUSAGE: a name whose end tells no format. */
+ * an interrupted run with the same key left beside PATH are kept: *done of them, and the caller goes on after those;
+ * those of another key are thrown away. The bytes are those of a run that was not interrupted.
+ * unit: the rows have length 1. RT_EUSAGE as rt_vectors_check_name; RT_ECONFIG: another
+ * process is writing it. */
 rt_status rt_vectors_create(const char *path, rt_vectors_format format, int width, bool unit, const char key[33],
                             rt_vectors_writer **out, uint64_t *done);
 /* ids[i] of sizes[i] bytes: not empty, no line break, no NUL, at most 1,024 bytes (RT_EDATA). Twice the same id:

@@ -1,4 +1,5 @@
 /* Ids: what they may be, lists of them, and the proof that none stands twice. */
+#include "vectors_ids.h"
 #include "../base/file.h"
 #include "../data/extsort.h"
 #include "vectors_internal.h"
@@ -37,61 +38,84 @@ void rt_id_list_free(rt_id_list *list) {
     *list = (rt_id_list){0};
 }
 
-/* Equal ids come one after the other, in the order of their rows. */
-static rt_status find_twice(const rt_extsort *sort, const char *path) {
+struct rt_id_check {
+    rt_extsort *sort;
+};
+
+rt_status rt_id_check_new(const char *folder, rt_id_check **out) {
+    rt_id_check *c = calloc(1, sizeof *c);
+    rt_status rc = c ? rt_extsort_new(folder, SORT_MEMORY, &c->sort) : rt_fail(RT_ENOMEM, "out of memory for ids");
+    if (rc != RT_OK) rt_id_check_free(c);
+    *out = rc == RT_OK ? c : NULL;
+    return rc;
+}
+
+void rt_id_check_free(rt_id_check *c) {
+    if (!c) return;
+    rt_extsort_free(c->sort);
+    free(c);
+}
+
+rt_status rt_id_check_add(rt_id_check *c, const char *id, size_t size, uint64_t number) {
+    unsigned char value[8];
+    rt_key_u64(value, number);
+    return rt_extsort_add(c->sort, id, size, value, sizeof value);
+}
+
+/* Equal ids come one after the other, in the order in which they were added. */
+rt_status rt_id_check_finish(rt_id_check *c, rt_text *id, uint64_t numbers[2]) {
     rt_extsort_reader *reader = NULL;
     rt_extsort_record record;
-    rt_text last = {0};
-    uint64_t last_row = 0;
     rt_status rc;
-    RT_GO(rt_extsort_open(sort, &reader));
-    for (bool first = true;; first = false) {
+    bool first = true;
+    rt_text_clear(id);
+    RT_GO(rt_extsort_finish(c->sort, SORT_MEMORY));
+    RT_GO(rt_extsort_open(c->sort, &reader));
+    for (;; first = false) {
         RT_GO(rt_extsort_next(reader, &record));
         if (!record.key) break;
-        uint64_t row = rt_key_read_u64(record.value);
-        if (!first && last.size == record.key_size && memcmp(last.data, record.key, record.key_size) == 0) {
-            rt_text shown = {0};
-            rt_text_escaped(&shown, record.key, record.key_size, 100);
-            rc = rt_fail(RT_EDATA, "%s: rows %llu and %llu both have the id \"%s\"; each must have its own", path,
-                         (unsigned long long)last_row, (unsigned long long)row, shown.data ? shown.data : "");
-            rt_text_free(&shown);
-            goto done;
-        }
-        rt_text_clear(&last);
-        rt_text_append(&last, record.key, record.key_size);
-        RT_GO(rt_text_status(&last));
-        last_row = row;
+        numbers[1] = rt_key_read_u64(record.value);
+        if (!first && id->size == record.key_size && memcmp(id->data, record.key, record.key_size) == 0) goto done;
+        rt_text_clear(id);
+        rt_text_append(id, record.key, record.key_size);
+        RT_GO(rt_text_status(id));
+        numbers[0] = numbers[1];
     }
+    rt_text_clear(id);
 done:
     rt_extsort_close(reader);
-    rt_text_free(&last);
     return rc;
 }
 
 rt_status rt_vectors_check_ids(const char *ids, const char *folder, const char *path, uint64_t n, size_t *longest) {
     rt_status rc;
-    rt_extsort *sort = NULL;
+    rt_id_check *check = NULL;
+    rt_text twice = {0}, shown = {0};
+    uint64_t rows[2];
     char *line = NULL;
     size_t capacity = 0;
     FILE *f = fopen(ids, "rbe");
     if (!f) return rt_file_not_opened(ids, errno);
     *longest = 0;
-    RT_GO(rt_extsort_new(folder, SORT_MEMORY, &sort));
+    RT_GO(rt_id_check_new(folder, &check));
     for (uint64_t row = 0; row < n; row++) {
-        unsigned char number[8];
         ssize_t size = getline(&line, &capacity, f);
         if (size < 1 || line[size - 1] != '\n')
             RT_GO(rt_fail(RT_EIO, "%s: ends after %llu of %llu ids; was it altered?", ids, (unsigned long long)row,
                           (unsigned long long)n));
         if ((size_t)size - 1 > *longest) *longest = (size_t)size - 1;
-        rt_key_u64(number, row);
-        RT_GO(rt_extsort_add(sort, line, (size_t)size - 1, number, sizeof number));
+        RT_GO(rt_id_check_add(check, line, (size_t)size - 1, row));
     }
-    RT_GO(rt_extsort_finish(sort, SORT_MEMORY));
-    RT_GO(find_twice(sort, path));
+    RT_GO(rt_id_check_finish(check, &twice, rows));
+    rt_text_escaped(&shown, twice.data ? twice.data : "", twice.size, 100);
+    if (twice.size)
+        rc = rt_fail(RT_EDATA, "%s: rows %llu and %llu both have the id \"%s\"; each must have its own", path,
+                     (unsigned long long)rows[0], (unsigned long long)rows[1], shown.data ? shown.data : "");
 done:
     fclose(f);
     free(line);
-    rt_extsort_free(sort);
+    rt_text_free(&twice);
+    rt_text_free(&shown);
+    rt_id_check_free(check);
     return rc;
 }

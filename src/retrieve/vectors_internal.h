@@ -1,8 +1,8 @@
 /* What the files behind vectors.h share: where a file's rows and ids stand, and the formats' beginnings. */
 #ifndef RT_RETRIEVE_VECTORS_INTERNAL_H
 #define RT_RETRIEVE_VECTORS_INTERNAL_H
-#include "../base/text.h"
 #include "vectors.h"
+#include "vectors_ids.h"
 
 enum {
     RT_VECTORS_MAX_ID = 1024,      /* bytes */
@@ -36,8 +36,6 @@ typedef struct {
 } rt_id_list;
 rt_status rt_id_list_add(rt_id_list *list, const char *id, size_t size);
 void rt_id_list_free(rt_id_list *list);
-/* Why these bytes cannot be an id, or NULL. */
-const char *rt_id_refused(const char *id, size_t size);
 
 /* What a file's beginning says, held against its size by the caller: n x width f32 from data_at on. */
 typedef struct {

@@ -151,7 +151,7 @@ static char *with_end(const char *path, const char *end) {
     return text.data;
 }
 
-static rt_status check_name(const char *path, rt_vectors_format *format) {
+rt_status rt_vectors_check_name(const char *path, rt_vectors_format *format) {
     struct stat st;
     if (*format == RT_VECTORS_AUTO) *format = rt_vectors_format_of(path);
     if (*format == RT_VECTORS_AUTO)
@@ -209,7 +209,7 @@ rt_status rt_vectors_create(const char *path, rt_vectors_format format, int widt
     *done = 0;
     if (width < 1 || width > RT_VECTORS_MAX_WIDTH)
         return rt_fail(RT_ECONFIG, "%s: vectors of %d numbers, expected 1 to %d", path, width, RT_VECTORS_MAX_WIDTH);
-    RT_TRY(check_name(path, &format));
+    RT_TRY(rt_vectors_check_name(path, &format));
     w = calloc(1, sizeof *w);
     if (!w) return rt_fail(RT_ENOMEM, "%s: out of memory", path);
     w->format = format;
