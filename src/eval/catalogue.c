@@ -7,7 +7,7 @@ enum {
     BLOCK_BATCHES = 2,     /* a block: texts of so many batches, so that the embedder can sort them by length */
     BLOCK_TEXTS = 1 << 14, /* and at most so many */
     WINDOW = 1 << 13,      /* queries that are searched together */
-    SEARCHED = 1 << 13,    /* items between two signs of life */
+    SEARCHED = 1 << 14,    /* items between two signs of life, at most */
 };
 
 typedef struct {
@@ -104,7 +104,7 @@ static rt_status search(work *w, uint32_t n_queries) {
         &(rt_topk_options){
             .be = w->be, .width = (int)w->width, .k = RT_RETRIEVAL_DEPTH, .n_queries = n_queries, .queries = w->window},
         &topk));
-    uint32_t rows = rt_topk_rows(topk), step = rows < SEARCHED ? SEARCHED / rows * rows : rows;
+    uint32_t rows = rt_topk_rows(topk), step = rows < SEARCHED ? rows : SEARCHED;
     for (uint32_t at = 0; at < n;) {
         uint32_t some = n - at < step ? n - at : step;
         RT_GO(rt_topk_add(topk, w->items + (size_t)at * w->width, at, some));

@@ -302,7 +302,7 @@ static rt_retrieval_metrics behind(fixture *f, const texts *t, rt_comm *comm, ui
 }
 
 /* More items than are searched at a time: what stands before an item pushes it beyond the list or does not, a hundred
- * times or nine thousand. */
+ * times or seventeen thousand. */
 static void test_many_items(void **state) {
     (void)state;
     fixture f;
@@ -311,7 +311,7 @@ static void test_many_items(void **state) {
     make(&f);
     make_texts(&t);
     ok(rt_comm_self(&comm));
-    rt_retrieval_metrics few = behind(&f, &t, comm, RT_RETRIEVAL_DEPTH), many = behind(&f, &t, comm, 9000);
+    rt_retrieval_metrics few = behind(&f, &t, comm, RT_RETRIEVAL_DEPTH), many = behind(&f, &t, comm, 17000);
     assert_true(few.recall_100 > 0.05 && few.recall_100 < 0.95);
     same_metrics(&many, &few);
     comm->close(comm, RT_OK);
