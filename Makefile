@@ -215,12 +215,12 @@ $(PLUGIN_FIXTURE): tests/support/plugin/fixture.c $(STAMP)
 	@$(CC) $(CFLAGS_ALL) $(EXTRA_LDFLAGS) -shared $< -o $@.$$$$ && mv -f $@.$$$$ $@
 $(BUILD)/test/base/test_plugin: | $(PLUGIN_FIXTURE)
 
-test-programs: $(TESTS) $(HELPERS) $(FAKE_PLUGIN)
+test-programs: $(TESTS) $(HELPERS) $(FAKE_PLUGIN) $(MPI_TESTS)
 
 test-run: all test-programs
 	@BUILD=$(BUILD) tests/support/run.sh $(TREE_TESTS) $(TESTS) $(CLI_TESTS)
 
-test-cli: all $(HELPERS) $(FAKE_PLUGIN)
+test-cli: all $(HELPERS) $(FAKE_PLUGIN) $(MPI_TESTS)
 	@BUILD=$(BUILD) tests/support/run.sh $(CLI_TESTS)
 
 test-tree: $(BUILD)/found.mk

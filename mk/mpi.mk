@@ -17,11 +17,19 @@ endif
 MPI_PLUGIN := $(if $(and $(MPI_FOUND),$(if $(findstring sanitize,$(EXTRA_LDFLAGS)),,x)),$(BUILD)/rectrain-mpi.so)
 MPI_CFLAGS := $(if $(MPI_PLUGIN),$(patsubst -I%,-isystem %,$(shell $(or $(PKG_CONFIG),pkg-config) --cflags $(MPI_PC))))
 MPI_LIBS := $(if $(MPI_PLUGIN),$(shell $(or $(PKG_CONFIG),pkg-config) --libs $(MPI_PC)))
-$(call objects,src/comm/mpi.c): MODULE_FLAGS = $(MPI_CFLAGS)
+# -O3: its loops over gradients.
+$(call objects,src/comm/mpi.c): MODULE_FLAGS = $(MPI_CFLAGS) $(if $(filter -O2,$(OPT)),-O3)
 
 # rt_fail and its like stay open and come from the program that loads this: the error record is one.
 $(BUILD)/rectrain-mpi.so: $(call objects,src/comm/mpi.c) mk/mpi.map
 	@echo "  LINK  $@"
 	@$(CC) -shared -Wl,--version-script=mk/mpi.map -Wl,-z,relro,-z,now $(EXTRA_LDFLAGS) $< $(MPI_LIBS) -o $@.$$$$ && mv -f $@.$$$$ $@
 
--include $(patsubst %.o,%.d,$(call objects,src/comm/mpi.c))
+# The plugin's code without the plugin, for the suite that all data planes pass: tests/cli/ranks.bats runs it.
+MPI_TESTS := $(if $(MPI_PLUGIN),$(BUILD)/test/comm/mpi_planes)
+$(BUILD)/test/comm/mpi_planes: $(call objects,tests/comm/mpi_planes.c src/comm/mpi.c) $(call archive,comm base)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS_ALL) $^ $(MPI_LIBS) $(LIBS_ALL) -o $@.$$$$ && mv -f $@.$$$$ $@
+
+-include $(patsubst %.o,%.d,$(call objects,src/comm/mpi.c tests/comm/mpi_planes.c))

@@ -33,7 +33,7 @@
 #include "../../src/base/status.h"
 #include "types.h"
 
-#define RT_KERNELS_ABI 3u
+#define RT_KERNELS_ABI 4u
 
 typedef struct rt_backend rt_backend;
 
@@ -246,6 +246,10 @@ struct rt_backend {
     rt_status (*download)(rt_backend *, void *to_host, const void *from, size_t bytes);
     rt_status (*zero)(rt_backend *, void *pointer, size_t bytes);
     rt_status (*convert)(rt_backend *, void *to, rt_dtype to_dtype, const void *from, rt_dtype from_dtype, size_t n);
+    /* The same in the order of another stream of the device, for transfers beside the ops. NULL where host_memory is
+     * set. */
+    rt_status (*convert_on)(rt_backend *, void *stream, void *to, rt_dtype to_dtype, const void *from,
+                            rt_dtype from_dtype, size_t n);
     rt_status (*synchronize)(rt_backend *);
 
     /* What a step needs to run ahead of its host. The CPU backend does each at once.

@@ -69,6 +69,15 @@ static rt_status convert(rt_backend *backend, void *to, rt_dtype to_dtype, const
     return rt_cuda_convert_launch(&cuda->launch, to, to_dtype, from, from_dtype, n);
 }
 
+static rt_status convert_on(rt_backend *backend, void *stream, void *to, rt_dtype to_dtype, const void *from,
+                            rt_dtype from_dtype, size_t n) {
+    rt_cuda_context *cuda = rt_cuda_of(backend);
+    rt_cuda_launch beside = cuda->launch;
+    beside.stream = stream;
+    RT_TRY(rt_cuda_enter(cuda));
+    return rt_cuda_convert_launch(&beside, to, to_dtype, from, from_dtype, n);
+}
+
 static rt_status write_words(rt_backend *backend, void *to, const void *from_host, size_t bytes) {
     rt_cuda_context *cuda = rt_cuda_of(backend);
     RT_TRY(rt_cuda_enter(cuda));
@@ -252,6 +261,7 @@ static void fill_table(rt_backend *api) {
     api->download = rt_cuda_download;
     api->zero = rt_cuda_zero;
     api->convert = convert;
+    api->convert_on = convert_on;
     api->synchronize = rt_cuda_synchronize;
     api->alloc_host = rt_cuda_alloc_host;
     api->release_host = rt_cuda_release_host;

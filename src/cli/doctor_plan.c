@@ -317,7 +317,9 @@ rt_status rt_doctor_plan(rt_cli *cli, const rt_config *cfg) {
                                      .node = v[NODE] * 1e9,
                                      .latency = v[LATENCY] * 1e-6,
                                      .asynchronous = device,
-                                     .shard = cfg->distributed.shard_optimizer != RT_CFG_SHARD_NO};
+                                     .sent = cfg->distributed.reduce_dtype == RT_CFG_REDUCE_BF16 ? 2 : 4,
+                                     .shard = cfg->distributed.shard_optimizer == RT_CFG_SHARD_YES ||
+                                              (cfg->distributed.shard_optimizer == RT_CFG_SHARD_AUTO && device)};
     const rt_plan_shape shape = {.n_ranges = s.bert.layers + 2,
                                  .layers = s.bert.layers,
                                  .hidden = s.bert.hidden,

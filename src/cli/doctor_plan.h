@@ -16,6 +16,7 @@ typedef struct {
     double network, node; /* bytes that a rank sends to another node, to its own */
     double latency;       /* one hop between nodes */
     bool asynchronous;    /* a device beside its host: transfers and the host's own work go on while it computes */
+    double sent;          /* bytes of an element of the gradient as it travels: distributed.reduce_dtype */
     bool shard;           /* distributed.shard_optimizer */
 } rt_plan_machine;
 

@@ -40,9 +40,9 @@ static double one_way(const rt_plan_machine *m, double bytes, double pieces) {
 }
 
 static double sum_range(const rt_plan_machine *m, double elements, double all) {
-    if (!m->shard) return 2 * one_way(m, 4 * elements, 0);
+    if (!m->shard) return 2 * one_way(m, m->sent * elements, 0);
     const double shard = fmax(all / m->ranks, block);
-    return one_way(m, 4 * elements, ceil(elements / shard));
+    return one_way(m, m->sent * elements, ceil(elements / shard));
 }
 
 /* Operations of one layer, forward, for `tokens` in `rows` rows. */

@@ -136,6 +136,7 @@ rt_status rt_cli_ranks_open(const rt_cli *cli, const rt_config *cfg, const rt_la
     RT_TRY(rt_comm_same(*out, "version of rectrain", RT_VERSION));
     /* One device kind for all, or they would wait for each other in different planes. */
     RT_TRY(rt_comm_same(*out, "device", gpu ? "GPU" : "CPU"));
+    (*out)->narrow = cfg->distributed.reduce_dtype == RT_CFG_REDUCE_BF16;
     RT_TRY(gpu ? attach_nccl(be, *out) : mpi->attach(*out));
     rt_info(cli->log, "%d ranks, started by %s, meet at %s port %d", l.size, l.name, l.address, l.port);
     return RT_OK;

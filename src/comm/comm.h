@@ -21,6 +21,7 @@ struct rt_comm {
     double timeout;             /* seconds */
     rt_watch *watch;            /* NULL where size is 1 */
     void *data;                 /* the data plane's own */
+    bool narrow;                /* gradients travel and are added as bf16; set before a data plane is attached */
 
     /* Data plane: sums over all ranks, in place, of ranges in backend memory; asynchronous, in an order that is the
      * same on every rank and from run to run. With shards set, rank r's sums are final for elements [shards[r],

@@ -35,12 +35,16 @@ typedef struct {
 #undef X
 } functions;
 
+/* Gradients in bf16 go through one block of so many elements, in the order of the reductions' stream. */
+enum { WIRE = 1 << 24 };
+
 typedef struct {
     void *library;
     functions f;
     ncclComm_t comm;
     cudaStream_t stream;        /* of reductions */
     cudaEvent_t ready, reduced; /* a range is final on the ops' stream; all sums are there */
+    rt_bf16 *wire;              /* [WIRE] in the device's memory; NULL: sums travel as they are */
     rt_backend *be;
     rt_comm *ranks;
     bool aborted;
@@ -172,24 +176,47 @@ static rt_status follow(plane *p) {
     return cuda(cudaStreamWaitEvent(p->stream, p->ready, 0), "waiting for gradients");
 }
 
-static rt_status reduce_start(rt_comm *c, float *data, int64_t offset, int64_t count) {
-    plane *p = c->data;
-    RT_TRY(living(p));
-    RT_TRY(follow(p));
-    float *from = data + offset;
+/* The elements [offset, offset + count) of the gradients, which lie at `from` as they travel: to all, or to the owner
+ * of each part. */
+static rt_status reduce(plane *p, void *from, int64_t offset, int64_t count) {
+    const rt_comm *c = p->ranks;
+    const ncclDataType_t type = p->wire ? ncclBfloat16 : ncclFloat;
     if (!c->shards)
-        return settle(p, p->f.AllReduce(from, from, (size_t)count, ncclFloat, ncclSum, p->comm, p->stream),
-                      "ncclAllReduce");
+        return settle(p, p->f.AllReduce(from, from, (size_t)count, type, ncclSum, p->comm, p->stream), "ncclAllReduce");
     RT_TRY(settle(p, p->f.GroupStart(), "ncclGroupStart"));
     ncclResult_t result = ncclSuccess;
     for (int r = 0; r < c->size && result == ncclSuccess; r++) {
         int64_t low, n = rt_comm_shard_part(c, r, offset, count, &low);
-        if (n > 0) result = p->f.Reduce(data + low, data + low, (size_t)n, ncclFloat, ncclSum, r, p->comm, p->stream);
+        void *part = (char *)from + (low - offset) * (int64_t)(p->wire ? sizeof *p->wire : sizeof(float));
+        if (n > 0) result = p->f.Reduce(part, part, (size_t)n, type, ncclSum, r, p->comm, p->stream);
         if (result == ncclInProgress) result = ncclSuccess;
     }
     ncclResult_t ended = p->f.GroupEnd();
     if (result != ncclSuccess) return failed(p, result, "ncclReduce");
     return settle(p, ended, "ncclReduce");
+}
+
+/* Narrowed, summed, and what is this rank's widened again: all on the reductions' stream, which orders the wire's use.
+ */
+static rt_status reduce_narrow(plane *p, float *data, int64_t offset, int64_t count) {
+    rt_comm *c = p->ranks;
+    rt_backend *be = p->be;
+    int64_t low = offset, n = count;
+    RT_TRY(be->convert_on(be, p->stream, p->wire, RT_BF16, data + offset, RT_F32, (size_t)count));
+    RT_TRY(reduce(p, p->wire, offset, count));
+    if (c->shards) n = rt_comm_shard_part(c, c->rank, offset, count, &low);
+    return n > 0 ? be->convert_on(be, p->stream, data + low, RT_F32, p->wire + (low - offset), RT_BF16, (size_t)n)
+                 : RT_OK;
+}
+
+static rt_status reduce_start(rt_comm *c, float *data, int64_t offset, int64_t count) {
+    plane *p = c->data;
+    RT_TRY(living(p));
+    RT_TRY(follow(p));
+    if (!p->wire) return reduce(p, data + offset, offset, count);
+    for (int64_t at = 0; at < count; at += WIRE)
+        RT_TRY(reduce_narrow(p, data, offset + at, count - at < WIRE ? count - at : WIRE));
+    return RT_OK;
 }
 
 /* NCCL advances by itself. */
@@ -243,6 +270,7 @@ static void close_plane(rt_comm *c) {
     }
     /* What is left on it waits for this device alone: reductions have ended, or ended with the communicator. */
     if (p->stream && cudaStreamSynchronize(p->stream) != cudaSuccess) cudaGetLastError();
+    p->be->release(p->be, p->wire, WIRE * sizeof *p->wire);
     if (p->ready) cudaEventDestroy(p->ready);
     if (p->reduced) cudaEventDestroy(p->reduced);
     if (p->stream) cudaStreamDestroy(p->stream);
@@ -270,6 +298,8 @@ static rt_status start(plane *p) {
     RT_TRY(cuda(cudaStreamCreateWithFlags(&p->stream, cudaStreamNonBlocking), "a stream for reductions"));
     RT_TRY(cuda(cudaEventCreateWithFlags(&p->ready, cudaEventDisableTiming), "an event for reductions"));
     RT_TRY(cuda(cudaEventCreateWithFlags(&p->reduced, cudaEventDisableTiming), "an event for reductions"));
+    if (c->narrow)
+        RT_TRY(p->be->alloc(p->be, WIRE * sizeof *p->wire, "gradients that travel in bf16", (void **)&p->wire));
     ncclResult_t result = p->f.CommInitRankConfig(&p->comm, c->size, id, c->rank, &config);
     return settle(p, result, "starting NCCL");
 }
@@ -288,6 +318,6 @@ rt_status rt_nccl_attach(rt_backend *be, rt_comm *c) {
     c->all_gather = all_gather;
     be->while_waiting = look;
     be->waiting_context = p;
-    snprintf(c->name, sizeof c->name, "tcp + nccl");
+    snprintf(c->name, sizeof c->name, "tcp + nccl%s", c->narrow ? ", bf16" : "");
     return RT_OK;
 }

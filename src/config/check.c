@@ -83,24 +83,7 @@ static rt_status check_random(const rt_config *cfg) {
     return RT_OK;
 }
 
-/* Options that the file format has and this version does not act on: refused rather than passed over in silence.
- * Whoever builds one drops its line. */
-static rt_status check_built(const rt_config *cfg) {
-    const struct {
-        bool wanted;
-        const char *name, *instead;
-    } options[] = {
-        {cfg->distributed.reduce_dtype != RT_CFG_REDUCE_FP32, "distributed.reduce_dtype", "leave it at fp32"},
-    };
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-        if (options[i].wanted)
-            return rt_fail(RT_ECONFIG, AT "%s is not built into this version; %s",
-                           rt_config_origin(cfg, options[i].name), options[i].name, options[i].instead);
-    return RT_OK;
-}
-
 rt_status rt_config_check_training(const rt_config *cfg) {
-    RT_TRY(check_built(cfg));
     const char *file = cfg->path ? cfg->path : "configuration";
     if (cfg->data.negative_keep < 1 && cfg->model.labels.n > 2)
         return rt_fail(RT_ECONFIG,

@@ -209,7 +209,7 @@ static const rt_option table[] = {
     {AT(distributed, shard_optimizer, ENUM), MACHINE, .initial = "auto", .names = shard_names,
      .help = "Each rank keeps its share of the optimizer's state alone: less memory. auto: on GPUs."},
     {AT(distributed, reduce_dtype, ENUM), MEANING, .initial = "fp32", .names = reduce_names,
-     .help = "In which type gradients are summed over ranks."},
+     .help = "In which type gradients travel and are summed over ranks. bf16: half the bytes, 8 bits of each number."},
 };
 
 static const struct { const char *name, *help; } sections[] = {

@@ -46,6 +46,11 @@ value() {
     close_to "$(part 'adding up gradients' 1)" "$(awk 'BEGIN { print 1e3 * 2 * 7 / 8 * 4 * 109.48e6 / 450e9 }')"
     close_to "$(part 'adding up gradients' 2)" "$(awk 'BEGIN { print 1e3 * 2 * 7 / 8 * 4 * (31038 * 768 + 7087872) / 450e9 }')"
     awk -v a="$before" -v b="$(part 'adding up gradients' 1)" 'BEGIN { exit !(a > b) }'
+    # In bf16 half as many bytes are added up.
+    before=$(part 'adding up gradients' 1)
+    expect 0 doctor --set distributed.shard_optimizer=no --set distributed.reduce_dtype=bf16 \
+        --plan "${gpu/latency_us=5/latency_us=0},ranks=8,batch=2048"
+    close_to "$(part 'adding up gradients' 1)" "$(awk -v all="$before" 'BEGIN { print all / 2 }')"
     # Sharded, each way is half: adding up hides, sending does not.
     expect 0 doctor --plan "${gpu/latency_us=5/latency_us=0},ranks=8,batch=2048"
     has "$output" "optimizer sharded"

@@ -52,6 +52,37 @@ teardown() {
         <(grep -o '"seqs": [0-9]*, "tokens": [0-9]*' runs/on4/metrics.jsonl)
 }
 
+@test "the suite of data planes over MPI: sums, shards and gathers, in fp32 and in bf16" {
+    local n
+    for n in 2 3 4; do "${mpi[@]}" -n $n "$BUILD/test/comm/mpi_planes"; done
+}
+
+# The distance of two runs' losses, at most SHARE of the first one.
+near_to() {
+    paste -d ' ' <(losses "$1") <(losses "$2") | awk -v least="$3" -v share="$4" '
+        NR == 1 { first = $4 }
+        { d = $2 - $4; if (d < 0) d = -d; if ($1 != $3 || NF != 4 || d > share * first) { print "differs: " $0; bad = 1 } }
+        END { if (NR < least) { print NR " lines"; bad = 1 }; exit bad }'
+}
+
+# Each of n parts and each sum of them is off by at most 2^-8 of its size, so the direction of a step is by n 2^-8. What
+# a step gains of the loss is off by as much of itself, and all steps together gain at most the loss of the first.
+@test "gradients that travel in bf16: near to fp32, the same bytes from run to run, sharded or not" {
+    local n
+    [ -e runs/on1 ] || "$PROGRAM" "${usual[@]}" --set run.name=on1 > on1.out 2> on1.err
+    usual+=(--set distributed.reduce_dtype=bf16)
+    for n in 2 3; do
+        "${mpi[@]}" -n $n "$PROGRAM" "${usual[@]}" --set run.name=half$n > half.out 2> half.err || { cat half.err && false; }
+        near_to half$n on1 100 "$(awk -v n=$n 'BEGIN { print n / 256 }')"
+        ! diff <(losses half$n) <(losses on1) > /dev/null
+    done
+    "${mpi[@]}" -n 2 "$PROGRAM" "${usual[@]}" --set run.name=again2 > half.out 2> half.err
+    same_run runs/half2 runs/again2
+    # Two parts are added in one order alone, whoever adds them.
+    "${mpi[@]}" -n 2 "$PROGRAM" "${usual[@]}" --set run.name=parts2 --set distributed.shard_optimizer=yes > half.out 2> half.err
+    diff <(losses half2) <(losses parts2)
+}
+
 @test "batches smaller than the number of ranks, by row and by class weighted" {
     local more=(--set train.batch_size=2 --set data.weight=weight --set train.class_weights=1,2 --set train.epochs=1)
     "$PROGRAM" "${usual[@]}" "${more[@]}" --set run.name=small1 > /dev/null 2> small.err

@@ -274,7 +274,6 @@ static void training_needs_more(void **state) {
         {"model.base=x.h5", "run.seed=1", "data.train is not set"},
         {"model.init=random", "data.train=x", "needs model.vocab"},
         {"data.negative_keep=0.5", "model.labels=a,b,c", "data.negative_keep = 0.5 with 3 labels"},
-        {"distributed.reduce_dtype=bf16", "run.seed=1", "distributed.reduce_dtype is not built"},
     };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         rt_config *cfg = NULL;

@@ -21,6 +21,7 @@ static rt_status either_backend_open(const rt_backend_options *options, rt_backe
     return gpu >= 0 ? rt_cuda_backend_open(&cuda, out) : rt_cpu_backend_open(options, out);
 }
 #define rt_cpu_backend_open either_backend_open
+#include "tests/comm/planes.h"
 #include "tests/comm/ranks.h"
 #include "tests/train/rig.h"
 
@@ -40,6 +41,7 @@ static struct {
     uint64_t seed;
     unsigned dropped;
     int delay, culprit, failing_call;
+    bool narrow;
     void (*crime)(void);
 } task;
 typedef struct {
@@ -289,51 +291,41 @@ static void a_rank_stands_still(void **state) {
 
 /* --- the data plane alone ----------------------------------------------------------------------------------------- */
 
-enum { N = 1000, PARTS = 3 };
+static rt_status put(void *be, float *memory, const float *values) {
+    return ((rt_backend *)be)->upload(be, memory, values, PLANES_N * sizeof *values);
+}
+static rt_status get(void *be, float *values, const float *memory) {
+    return ((rt_backend *)be)->download(be, values, memory, PLANES_N * sizeof *values);
+}
 
-/* Ranges of a vector of every rank, added up whole, then with a share for each rank; the shares to all. */
+/* tests/comm/planes.h on the GPU of every rank. */
 static rt_status planes(rank_world *w, int rank) {
-    static const int64_t at[PARTS + 1] = {0, 64, 700, N};
-    int64_t shards[RANKS_MAX + 1];
-    float values[N];
     rt_backend *be = NULL;
     rt_comm *comm = NULL;
-    void *memory = NULL;
+    planes_memory m = {.put = put, .get = get};
     rt_status rc = RT_OK;
     open_device(w, rank);
     if (rank == task.culprit) fake_nccl_settings()->fail_call = task.failing_call;
     RT_TRY(either_backend_open(&(rt_backend_options){.precision = RT_PRECISION_FP32}, &be));
-    RT_GO(be->alloc(be, sizeof values, "values", &memory));
+    m.context = be;
+    RT_GO(be->alloc(be, PLANES_N * sizeof(float), "values", (void **)&m.memory));
     RT_GO(ranks_open(w, rank, &comm));
+    comm->narrow = task.narrow;
     RT_GO(rt_nccl_attach(be, comm));
-    for (int r = 0; r <= w->size; r++) shards[r] = (int64_t)N * r * r / (w->size * w->size);
-    for (int pass = 0; pass < 3; pass++) {
-        comm->shards = pass ? shards : NULL;
-        for (int i = 0; i < N; i++) values[i] = (float)(i + 1) * (float)(rank + 1);
-        RT_GO(be->upload(be, memory, values, sizeof values));
-        for (int i = PARTS - 1; i >= 0; i--) RT_GO(comm->reduce_start(comm, memory, at[i], at[i + 1] - at[i]));
-        RT_GO(comm->wait_all(comm));
-        if (pass == 2) RT_GO(comm->all_gather(comm, memory, shards, sizeof *values));
-        RT_GO(be->download(be, values, memory, sizeof values));
-        const int64_t low = pass == 1 ? shards[rank] : 0, high = pass == 1 ? shards[rank + 1] : N;
-        for (int64_t i = low; i < high; i++)
-            if (values[i] != (float)(i + 1) * (float)(w->size * (w->size + 1) / 2))
-                RT_GO(rt_fail(RT_EINTERNAL, "pass %d, value %lld: %g", pass, (long long)i, values[i]));
-    }
+    RT_GO(planes_check(comm, &m));
     traces[rank].reached = true;
 done:
-    if (comm) comm->shards = NULL; /* not the communicator's own */
     rc = close_ranks(comm, rank, rc);
     const rt_error why = *rt_error_get();
-    be->release(be, memory, sizeof values);
+    be->release(be, m.memory, PLANES_N * sizeof(float));
     be->close(be);
     return nothing_broken(rank, rc, &why);
 }
 
 static void shares_and_ranges(void **state) {
     (void)state;
-    for (task.seed = 70; task.seed < 73; task.seed++) {
-        task.culprit = -1, task.delay = 5;
+    for (task.seed = 70; task.seed < 76; task.seed++) {
+        task.culprit = -1, task.delay = 5, task.narrow = task.seed >= 73;
         rank_world *w = start_ranks(2 + (int)(task.seed % 2), planes, PATIENCE);
         ranks_all_ok(w);
         ranks_free(w);

@@ -3,8 +3,9 @@
  *
  * An operation is put on the stream when the communicator has settled, not before (a host that does not ask whether it
  * has loses the operation). When the stream comes to it, it reads its input and overwrites the buffer that it will
- * write with NaN; when the others' input is there it adds in rank order, in fp32, and writes. So who reads a sum too
- * early reads NaN, who writes meanwhile is found, and input that is read too early is the wrong one.
+ * write with NaN; when the others' input is there it adds in rank order, in fp32 (of bf16 each sum is rounded), and
+ * writes. So who reads a sum too early reads NaN, who writes meanwhile is found, and input that is read too early is
+ * the wrong one.
  *
  * Checked: device pointers, of the whole length; one device a rank; streams of that device; non-blocking communicators;
  * calls while the communicator is not settled; the same operations in the same order with the same counts, types and
@@ -129,8 +130,8 @@ static uint32_t draw(ncclComm_t c, uint32_t below) {
     return (uint32_t)(c->random >> 33) % below;
 }
 
-static float *slot(ncclComm_t c, int rank, uint64_t n) {
-    return (float *)((char *)c->shared + 65536 + ((size_t)rank * RING + n % RING) * SLOT);
+static void *slot(ncclComm_t c, int rank, uint64_t n) {
+    return (char *)c->shared + 65536 + ((size_t)rank * RING + n % RING) * SLOT;
 }
 
 static void fail_all(ncclComm_t c, const char *why) {
@@ -193,6 +194,7 @@ static bool ready(void *context) {
         if (writes(w) && (w->is.kind != BROADCAST || q == w->is.root) &&
             atomic_load(&c->shared->seats[q].given) < w->number)
             return false;
+    compare(w); /* whoever came last may not have done so yet */
     return !atomic_load(&c->shared->failed);
 }
 
@@ -204,20 +206,47 @@ static bool untouched(const work *w) {
     return true;
 }
 
+static void add_floats(const work *w, float *to) {
+    for (uint64_t i = 0; i < w->is.count; i++) {
+        float sum = ((const float *)slot(w->comm, 0, w->number))[i];
+        for (int q = 1; q < w->comm->size; q++) sum += ((const float *)slot(w->comm, q, w->number))[i];
+        to[i] = sum;
+    }
+}
+
+static float widen(uint16_t half) {
+    const uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+/* To the nearest, of two equally near ones the even one: what lies below bit 16 as a share of it decides. */
+static uint16_t narrow(float x) {
+    uint32_t bits, low;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x) return 0x7FFF;
+    low = bits & 0xFFFF, bits >>= 16;
+    return (uint16_t)(bits + (low > 0x8000 || (low == 0x8000 && (bits & 1))));
+}
+static void add_halves(const work *w, uint16_t *to) {
+    for (uint64_t i = 0; i < w->is.count; i++) {
+        uint16_t sum = ((const uint16_t *)slot(w->comm, 0, w->number))[i];
+        for (int q = 1; q < w->comm->size; q++)
+            sum = narrow(widen(sum) + widen(((const uint16_t *)slot(w->comm, q, w->number))[i]));
+        to[i] = sum;
+    }
+}
+
 static void finish(void *context) {
     work *w = context;
     ncclComm_t c = w->comm;
-    float *to = w->to;
     if (c->aborted) return;
     if (writes(w) && !untouched(w))
         fake_report("NCCL: operation %llu: its buffer was written to while it was under way",
                     (unsigned long long)w->number);
     if (writes(w) && w->is.kind == BROADCAST) memcpy(w->to, slot(c, w->is.root, w->number), w->bytes);
-    for (uint64_t i = 0; writes(w) && w->is.kind != BROADCAST && i < w->is.count; i++) {
-        float sum = slot(c, 0, w->number)[i];
-        for (int q = 1; q < c->size; q++) sum += slot(c, q, w->number)[i];
-        to[i] = sum;
-    }
+    if (writes(w) && w->is.kind != BROADCAST && w->is.type == ncclFloat) add_floats(w, w->to);
+    if (writes(w) && w->is.kind != BROADCAST && w->is.type == ncclBfloat16) add_halves(w, w->to);
     atomic_store(&c->done, w->number);
     atomic_store(&c->shared->seats[c->rank].done, w->number);
 }
@@ -413,8 +442,11 @@ ncclResult_t ncclGroupEnd(void) {
 static ncclResult_t add(const char *what, ncclComm_t c, const void *from, void *to, meaning is, cudaStream_t stream) {
     RULE(c->phase == SETTLED, ncclInvalidArgument, "%s while the communicator is not settled", what);
     RULE(c->n_waiting < GROUP, ncclInvalidUsage, "more than %d operations in a group", GROUP);
-    /* Sums of fp32 alone; copies of whatever. */
-    const size_t size = is.type == ncclFloat ? 4 : is.kind == BROADCAST && is.type == ncclInt8 ? 1 : 0;
+    /* Sums of fp32 and bf16; copies of whatever. */
+    const size_t size = is.type == ncclFloat                          ? 4
+                        : is.type == ncclBfloat16                     ? 2
+                        : is.kind == BROADCAST && is.type == ncclInt8 ? 1
+                                                                      : 0;
     RULE(size && is.redop == ncclSum, ncclInvalidArgument, "%s: type %d, operation %d", what, is.type, is.redop);
     RULE(is.count > 0 && is.count <= SLOT / size, ncclInvalidArgument, "%s of %llu values", what,
          (unsigned long long)is.count);
