@@ -65,6 +65,17 @@ static rt_status bind(item_reader *r, int t, const char *text, const char *key) 
                        : rt_fail(rc, "%s (%s names a column, or a template of several)", rt_error_get()->text, key);
 }
 
+static rt_status bind_title(item_reader *r) {
+    const rt_catalogue_options *o = r->o;
+    const char *title = o->title, *key = "--title";
+    if (title && o->title_optional && rt_table_find(r->table, title) < 0) {
+        title = o->id;
+        for (int t = RT_CATALOGUE_TEXTS; t-- > 0;)
+            if (o->texts[t]) title = o->texts[t], key = o->keys[t];
+    }
+    return bind(r, TITLE, title, key);
+}
+
 static rt_status make_room(rt_catalogue *c, const item_reader *r) {
     if (c->n < c->room) return RT_OK;
     uint32_t room = c->room ? 2 * c->room : 1024;
@@ -154,7 +165,7 @@ rt_status rt_catalogue_read(const rt_catalogue_options *o, rt_catalogue *out) {
     RT_GO(rt_table_open(o->path, o->format, o->quoting, &r.table));
     RT_GO(rt_table_require(r.table, o->id, &r.id));
     for (int t = 0; t < RT_CATALOGUE_TEXTS; t++) RT_GO(bind(&r, t, o->texts[t], o->keys[t]));
-    RT_GO(bind(&r, TITLE, o->title, "--title"));
+    RT_GO(bind_title(&r));
     if (o->slice) r.slice = rt_table_find(r.table, o->slice);
     if (o->rules) RT_GO(rt_rules_bind(o->rules, r.table));
     RT_GO(read_items(&r));

@@ -14,6 +14,7 @@ typedef struct {
     const char *texts[RT_CATALOGUE_TEXTS]; /* columns or templates; NULL: none */
     const char *keys[RT_CATALOGUE_TEXTS];  /* what named each, for messages: "--item-text" */
     const char *title;                     /* likewise, for histories; cleaned as `rectrain join` cleans titles */
+    bool title_optional;                   /* where the table lacks its column the first text, or the id, stands for it */
     const char *slice;                     /* column; done without where the table lacks it */
     rt_ids *slice_names;                   /* borrowed; grows */
     rt_rules *rules;                       /* borrowed, not bound yet; NULL: none */

@@ -39,6 +39,7 @@ typedef struct {
     /* Columns. time NULL: the order of rows. label NULL: every row is a click. The optional ones are looked for and
      * done without where the file lacks them. */
     const char *user, *item, *time, *label;
+    const char *label_else; /* looked for where the file lacks `label`; NULL: nothing is */
     bool time_optional, label_optional;
     const char *const *labels; /* [n_labels] names of the label's values, the last one is the click; NULL: 0 and 1 */
     int n_labels;

@@ -60,6 +60,7 @@ static rt_status find_columns(log_reader *r) {
     if (o->time) r->time = rt_table_find(r->table, o->time);
     if (o->time && r->time < 0 && !o->time_optional) RT_TRY(rt_table_require(r->table, o->time, &r->time));
     if (o->label) r->label = rt_table_find(r->table, o->label);
+    if (r->label < 0 && o->label_optional && o->label_else) r->label = rt_table_find(r->table, o->label_else);
     if (o->label && r->label < 0 && !o->label_optional) RT_TRY(rt_table_require(r->table, o->label, &r->label));
     r->e->timed = r->time >= 0;
     r->e->all_rows_click = r->label < 0;
