@@ -138,8 +138,8 @@ static rt_status short_flags(int argc, char **argv, int *i, const char *command,
     const rt_flag_row *flags = rt_flags(&n_flags);
     for (const char *p = argv[*i] + 1; *p; p++) {
         const rt_flag_row *flag = NULL;
-        for (int k = 0; k < n_flags && !flag; k++)
-            if (flags[k].letter == *p) flag = &flags[k];
+        for (int k = 0; k < n_flags; k++)
+            if (flags[k].letter == *p && (!flag || rt_flag_belongs(&flags[k], command))) flag = &flags[k];
         if (!flag || !rt_flag_belongs(flag, command))
             return rt_fail(RT_EUSAGE, "rectrain %s: unknown flag -%c; `rectrain %s --help` lists the flags", command,
                            *p, command);

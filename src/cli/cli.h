@@ -39,6 +39,12 @@ typedef struct rt_cli {
     bool no_normalize;
     int64_t history, negatives, memory;
     rt_join_options join; /* the strings alone; rt_cmd_join fills in the rest */
+    struct {
+        const char *retriever, *ranker, *users, *rules, *index, *item_text, *user_text, *weights, *merge, *diversity;
+        const char *slice, *evaluate;
+        int64_t top, candidates, neighbours, shrinkage, user_cap, window; /* 0 where not given */
+        bool keep_seen, log_counts;
+    } recommend;
 } rt_cli;
 
 typedef rt_status (*rt_command)(rt_cli *cli);
@@ -46,6 +52,7 @@ rt_status rt_cmd_train(rt_cli *cli), rt_cmd_eval(rt_cli *cli), rt_cmd_predict(rt
 rt_status rt_cmd_convert(rt_cli *cli), rt_cmd_export(rt_cli *cli), rt_cmd_tokenize(rt_cli *cli);
 rt_status rt_cmd_example(rt_cli *cli), rt_cmd_verify(rt_cli *cli), rt_cmd_config(rt_cli *cli);
 rt_status rt_cmd_doctor(rt_cli *cli), rt_cmd_join(rt_cli *cli), rt_cmd_data(rt_cli *cli);
+rt_status rt_cmd_recommend(rt_cli *cli);
 rt_status rt_cmd_embed(rt_cli *cli);
 
 /* Loads the configuration of this command line: --config, --set, environment; `stored` (may be NULL) is a checkpoint's
