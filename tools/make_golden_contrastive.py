@@ -5,7 +5,7 @@
     /tmp/golden/bin/python tools/make_golden_contrastive.py tests/integration/data
 
 A file holds a model, a batch (queries, positives, two columns of hard negatives, and of each pair its item, its user, a
-weight and ln Q of its item) and, for each variant, its loss, every gradient (fp64, rounded to fp32 when stored) and the
+weight and ln Q of its item; which of the negatives are missing in the last variant) and, for each variant, its loss, every gradient (fp64, rounded to fp32 when stored) and the
 rms error of torch's bf16 autocast, a tensor each; for some also the losses and parameters of ten Adam steps. The plain
 variants are sentence-transformers' MultipleNegativesRankingLoss (symmetric: both directions, one softmax each), and its
 cached form must agree. That library masks no false negatives, knows no ln Q and no weights: there the answer is
@@ -30,35 +30,31 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import BertConfig, BertModel, get_linear_schedule_with_warmup
 
 NEGATIVES = 2
-# name: symmetric, hard negatives, masked, ln Q, weighted
+# name: symmetric, hard negatives, masked, ln Q, weighted, some negatives missing
 VARIANTS = {
-    "plain": (0, 0, 0, 0, 0),
-    "symmetric": (1, 0, 0, 0, 0),
-    "negatives": (0, 1, 0, 0, 0),
-    "symmetric-negatives": (1, 1, 0, 0, 0),
-    "masked": (0, 0, 1, 0, 0),
-    "masked-symmetric": (1, 0, 1, 0, 0),
-    "logq": (0, 0, 0, 1, 0),
-    "all": (1, 0, 1, 1, 1),
+    "plain": (0, 0, 0, 0, 0, 0),
+    "symmetric": (1, 0, 0, 0, 0, 0),
+    "negatives": (0, 1, 0, 0, 0, 0),
+    "symmetric-negatives": (1, 1, 0, 0, 0, 0),
+    "masked": (0, 0, 1, 0, 0, 0),
+    "masked-symmetric": (1, 0, 1, 0, 0, 0),
+    "logq": (0, 0, 0, 1, 0, 0),
+    "all": (1, 1, 1, 1, 1, 1),
 }
 
 
 class Embedder(torch.nn.Module):
-    """Features to {"sentence_embedding"}, as the losses want it. pooling: mean, cls (the first token's hidden state) or
-    pooler (the same through BERT's pooler and tanh)."""
+    """Features to {"sentence_embedding"}, as the losses want it. pooling: mean or cls, the first token's hidden state."""
 
     def __init__(self, bert, pooling):
         super().__init__()
-        self.bert, self.kind = bert, pooling
-        self.pool = None if pooling == "pooler" else Pooling(bert.config.hidden_size, pooling_mode=pooling)
+        self.bert, self.pool = bert, Pooling(bert.config.hidden_size, pooling_mode=pooling)
 
     def __getitem__(self, _):  # the cached loss looks at a model's first module
         return self
 
     def forward(self, features):
         out = self.bert(input_ids=features["input_ids"], attention_mask=features["attention_mask"])
-        if self.pool is None:
-            return {"sentence_embedding": out.pooler_output}
         features = {"token_embeddings": out.last_hidden_state, "attention_mask": features["attention_mask"]}
         return {"sentence_embedding": self.pool(features)["sentence_embedding"]}
 
@@ -73,14 +69,14 @@ def padded(texts):
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def formula(vectors, scale, symmetric, mask, log_q, weights):
-    """vectors: queries, positives, then columns of negatives."""
+def formula(vectors, scale, symmetric, mask, log_q, weights, missing):
+    """vectors: queries, positives, then columns of negatives. missing: of all negatives, column by column."""
     q, *docs = (torch.nn.functional.normalize(v.to(torch.promote_types(v.dtype, torch.float32)), dim=1) for v in vectors)
     n, ninf = len(q), float("-inf")
     s = scale * q @ docs[0].T
     forward = (s - log_q).masked_fill(mask, ninf)
     if docs[1:]:
-        forward = torch.cat([forward, scale * q @ torch.cat(docs[1:]).T], 1)
+        forward = torch.cat([forward, (scale * q @ torch.cat(docs[1:]).T).masked_fill(missing, ninf)], 1)
     each = torch.logsumexp(forward, 1) - forward[range(n), range(n)]
     if symmetric:
         backward = s.T.masked_fill(mask, ninf)
@@ -95,7 +91,7 @@ def case(path, name, pooling, seed, variants, steps):
     cfg = BertConfig(vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
                      max_position_embeddings=24, type_vocab_size=2, initializer_range=0.3, attn_implementation="eager",
                      hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    model = Embedder(BertModel(cfg, add_pooling_layer=pooling == "pooler").double(), pooling).double().eval()
+    model = Embedder(BertModel(cfg, add_pooling_layer=False).double(), pooling).double().eval()
     with torch.no_grad():
         for p in model.parameters():  # LayerNorm and biases away from 1 and 0, or their use is not tested
             p.copy_(p.float().double() if p.dim() > 1 else (p + 0.1 * torch.randn(p.shape, dtype=p.dtype)).float().double())
@@ -110,12 +106,17 @@ def case(path, name, pooling, seed, variants, steps):
     log_q = torch.from_numpy(np.log(rng.uniform(0.001, 0.2, 10))[items].astype(np.float32)).double()
     same = (items[:, None] == items[None, :]) | (users[:, None] == users[None, :])
     same = torch.from_numpy(same & ~np.eye(n, dtype=bool))
+    missing = torch.zeros(NEGATIVES * n, dtype=torch.bool)
+    missing[[3, n, 2 * n - 1]] = True
 
-    def own(v, kinds):
-        symmetric, negatives, masked, logq, weighted = kinds
-        vectors = [v(f)["sentence_embedding"] for f in features[: 2 + negatives * NEGATIVES]]
-        return formula(vectors, scale, symmetric, same if masked else torch.zeros_like(same), log_q if logq else 0 * log_q,
-                       weights if weighted else torch.ones_like(weights))
+    def own(vectors, kinds):
+        symmetric, _, masked, logq, weighted, some = kinds
+        like = vectors[0].float() if vectors[0].dtype == torch.bfloat16 else vectors[0]
+        return formula(vectors, scale, symmetric, same & bool(masked), log_q.to(like) * logq,
+                       (weights if weighted else torch.ones_like(weights)).to(like), missing & bool(some))
+
+    def embedded(kinds):
+        return [model(x)["sentence_embedding"] for x in features[: 2 + kinds[1] * NEGATIVES]]
 
     def library(kinds, cls=MultipleNegativesRankingLoss, **kw):
         how = dict(directions=("query_to_doc", "doc_to_query"), partition_mode="per_direction") if kinds[0] else {}
@@ -143,14 +144,14 @@ def case(path, name, pooling, seed, variants, steps):
     f.add("pairs", np.array([n, NEGATIVES], dtype=np.int32))
     f.add("lengths", np.array([len(t) for c in columns for t in c], dtype=np.int32))
     f.add("ids", np.concatenate([t for c in columns for t in c]))
-    for k, v in dict(items=items, users=users, weights=weights.numpy(), log_q=log_q.numpy()).items():
+    for k, v in dict(items=items, users=users, weights=weights.numpy(), log_q=log_q.numpy(), missing=missing.int().numpy()).items():
         f.add(k, v)
     for k, v in params.items():
         f.add("param/" + k, v.numpy())
     with torch.no_grad():
         f.add("vectors", torch.cat([torch.nn.functional.normalize(model(x)["sentence_embedding"], dim=1) for x in features]).numpy())
     for v, kinds in variants.items():
-        answer = grads(lambda: own(model, kinds))
+        answer = grads(lambda: own(embedded(kinds), kinds))
         if not any(kinds[2:]):
             reference = grads(lambda: library(kinds))
             agree(answer, reference, v)
@@ -165,13 +166,12 @@ def case(path, name, pooling, seed, variants, steps):
         for draw in range(8):
             model.double().load_state_dict({k: (p * (1 + 1e-3 * torch.randn(p.shape, dtype=p.dtype) * (draw > 0))).float().double() for k, p in params.items()})
             model.zero_grad()
-            own(model, kinds).backward()
+            own(embedded(kinds), kinds).backward()
             want = {k: p.grad.clone() for k, p in model.named_parameters()}
             model.float().zero_grad()
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                vectors = [model(x)["sentence_embedding"] for x in features[: 2 + kinds[1] * NEGATIVES]]
-            loss = formula(vectors, scale, kinds[0], same if kinds[2] else torch.zeros_like(same), (log_q if kinds[3] else 0 * log_q).float(),
-                           (weights if kinds[4] else torch.ones_like(weights)).float())
+                vectors = embedded(kinds)
+            loss = own(vectors, kinds)
             loss.backward()
             for k, p in model.named_parameters():
                 squares[k] = squares.get(k, 0) + ((p.grad.double() - want[k]).norm() / want[k].norm()).item() ** 2 / 8
@@ -185,7 +185,7 @@ def case(path, name, pooling, seed, variants, steps):
             losses = []
             for _ in range(10):
                 opt.zero_grad()
-                loss = own(model, kinds)
+                loss = own(embedded(kinds), kinds)
                 loss.backward()
                 opt.step()
                 sch.step()
@@ -203,7 +203,6 @@ def main():
     some = {k: VARIANTS[k] for k in ("plain", "all")}
     case(path, "contrastive-mean", "mean", 11, VARIANTS, ("plain", "all"))
     case(path, "contrastive-cls", "cls", 12, some, ())
-    case(path, "contrastive-pooler", "pooler", 13, some, ())
 
 
 if __name__ == "__main__":
