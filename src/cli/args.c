@@ -239,7 +239,7 @@ rt_status rt_args_parse(int argc, char **argv, rt_cli *cli, const rt_command_row
     cli->argc = argc;
     cli->argv = argv;
     cli->program = argc > 0 ? argv[0] : "rectrain";
-    cli->max_length = cli->seed = cli->users = cli->history = cli->negatives = cli->memory = cli->dimensions = -1;
+    cli->max_length = cli->seed = cli->users = cli->history = cli->negatives = cli->memory = cli->dimensions = cli->top = -1;
     if (argc <= 1) return *todo = RT_DO_SHORT_HELP, RT_OK;
     if (is_help(argv[1])) return *todo = RT_DO_HELP, RT_OK;
     if (!strcmp(argv[1], "--version")) return *todo = RT_DO_VERSION, RT_OK;

@@ -74,6 +74,18 @@ static const rt_command_row commands[] = {
      "is given again, and ends with the same bytes. Texts are cut to data.max_length tokens, 128 where nothing else was\n"
      "set (--set data.max_length=256). NAME is a column or a template: \"{brand} {title}\".",
      NULL},
+    {"search", rt_cmd_search, "the nearest items of each query, exactly",
+     EXAMPLES("rectrain search --index items.h5 --queries users.h5 --top 20 --output hits.tsv",
+              "rectrain search --index items.h5 --queries users.h5 --seen train.tsv --allow instock.tsv",
+              "rectrain search --index items.h5 --queries users.tsv --checkpoint minilm.h5 --text history --id user_id"),
+     "--index FILE --queries FILE [--checkpoint FILE.h5 --text NAME --id COLUMN] [FLAG]...",
+     "One line a hit, the best first: query, rank, item, score. Vectors are files of embed (.h5, .npy, .fbin, .faiss,\n"
+     ".jsonl); with --checkpoint queries are a table, whose texts become vectors. All items are looked at, so nothing is\n"
+     "missed; a score is the fp64 dot product rounded once, equal scores go to the item that stands first in the index,\n"
+     "and hits are the same on any processor, with any precision and number of threads. Items are read from the file as\n"
+     "they are needed. Columns of the files of --seen, --allow and --categories are user_id, item_id and category, unless\n"
+     "--user, --item and --category name others.",
+     NULL},
     {"join", rt_cmd_join, "pairs from an item table and an event log: histories, splits, negatives, a check",
      EXAMPLES("rectrain join --items products.csv --events log.tsv --out pairs/ --click clicked --impression search_id",
               "rectrain join --items songs.tsv --events plays.tsv --out pairs/ --negatives 4",
@@ -136,7 +148,7 @@ static const rt_command_row commands[] = {
 static const rt_flag_row flags[] = {
     {"--config", 0, RT_FLAG_TEXT, AT(config), "FILE", " train config data doctor ", "",
      "the configuration: a file, or a name in RECTRAIN_CONFIG_PATH or the installed configs", 0, 0},
-    {"--checkpoint", 0, RT_FLAG_TEXT, AT(checkpoint), "FILE.h5", " eval predict export tokenize example data embed ", " eval predict export embed ",
+    {"--checkpoint", 0, RT_FLAG_TEXT, AT(checkpoint), "FILE.h5", " eval predict export tokenize example data embed search ", " eval predict export embed ",
      "a checkpoint: best.h5 of a run, or what convert wrote", 0, 0},
     {"--data", 0, RT_FLAG_TEXT, AT(data), "FILE", " eval predict ", " eval predict ",
      "rows in tsv, csv or jsonl with a header or keys; predict takes - for stdin", 0, 0},
@@ -149,6 +161,25 @@ static const rt_flag_row flags[] = {
     {"--dimensions", 0, RT_FLAG_WHOLE, AT(dimensions), "N", " embed ", "", "the first N numbers of a vector alone, then made of length 1", 1, 32768},
     {"--no-normalize", 0, RT_FLAG_SWITCH, AT(no_normalize), NULL, " embed ", "", "leave vectors as long as they come", 0, 0},
     {"--pooling", 0, RT_FLAG_TEXT, AT(pooling), "cls|mean", " embed ", "", "of the last hidden states; as the checkpoint says, else mean", 0, 0},
+    {"--index", 0, RT_FLAG_TEXT, AT(index), "FILE", " search ", " search ", "the items' vectors", 0, 0},
+    {"--queries", 0, RT_FLAG_TEXT, AT(queries), "FILE", " search ", " search ", "the queries' vectors; with --checkpoint a table of texts", 0, 0},
+    {"--text", 0, RT_FLAG_TEXT, AT(text), "NAME", " search ", "", "the text of a query: a column, or a template \"{brand} {title}\"", 0, 0},
+    {"--id", 0, RT_FLAG_TEXT, AT(id), "COLUMN", " search ", "", "the id of a query; no two may be the same", 0, 0},
+    {"--prefix", 0, RT_FLAG_TEXT, AT(prefix), "TEXT", " search ", "", "put before every text, as a model wants it: \"query: \"", 0, 0},
+    {"--dimensions", 0, RT_FLAG_WHOLE, AT(dimensions), "N", " search ", "", "of the texts' vectors the first N numbers, as embed made the items'", 1, 32768},
+    {"--pooling", 0, RT_FLAG_TEXT, AT(pooling), "cls|mean", " search ", "", "as for embed", 0, 0},
+    {"--top", 0, RT_FLAG_WHOLE, AT(top), "N", " search ", "", "items for each query; 20 where not said", 1, 1000000},
+    {"--similarity", 0, RT_FLAG_TEXT, AT(similarity), "cosine|dot", " search ", "", "cosine where not said: vectors are made of length 1 unless their file says that they are", 0, 0},
+    {"--seen", 0, RT_FLAG_TEXT, AT(seen), "FILE", " search ", "", "a table of users and items: a query does not get the items of its id", 0, 0},
+    {"--allow", 0, RT_FLAG_TEXT, AT(allow), "FILE", " search ", "", "a table of items: no others are found", 0, 0},
+    {"--categories", 0, RT_FLAG_TEXT, AT(categories), "FILE", " search ", "", "a table of items and their categories: a query gets items of its own alone", 0, 0},
+    {"--query-categories", 0, RT_FLAG_TEXT, AT(query_categories), "FILE", " search ", "", "a table of users and their categories; one without gets items of all", 0, 0},
+    {"--user", 0, RT_FLAG_TEXT, AT(join.user), "COLUMN", " search ", "", "the query's id in tables; user_id where not said", 0, 0},
+    {"--item", 0, RT_FLAG_TEXT, AT(join.item), "COLUMN", " search ", "", "the item's id in tables; item_id where not said", 0, 0},
+    {"--category", 0, RT_FLAG_TEXT, AT(join.category), "COLUMN", " search ", "", "category where not said", 0, 0},
+    {"--precision", 0, RT_FLAG_TEXT, AT(precision), "fp32|bf16", " search ", "", "what products are computed in; vectors give the same hits in both, texts other vectors. run.precision where not said", 0, 0},
+    {"--output", 'o', RT_FLAG_TEXT, AT(output), "FILE", " search ", "", "where the hits go; - or nothing: stdout", 0, 0},
+    {"--format", 0, RT_FLAG_TEXT, AT(format), "tsv|jsonl", " search ", "", "of the output; tsv where not said", 0, 0},
     {"--against", 0, RT_FLAG_TEXT, AT(against), "FILE", " data ", "", "rows that shall have nothing in common with these: dev or test", 0, 0},
     {"--output", 'o', RT_FLAG_TEXT, AT(output), "FILE", " predict recommend ", "", "where the rows go; - or nothing: stdout", 0, 0},
     {"--format", 0, RT_FLAG_TEXT, AT(format), "tsv|jsonl", " predict recommend ", "", "of the output; tsv where not said", 0, 0},

@@ -37,6 +37,8 @@ typedef struct rt_cli {
     const char *text, *id, *prefix, *pooling; /* of what becomes vectors */
     int64_t dimensions;
     bool no_normalize;
+    const char *index, *queries, *similarity, *seen, *allow, *categories, *query_categories, *precision; /* of search */
+    int64_t top;
     int64_t history, negatives, memory;
     rt_join_options join; /* the strings alone; rt_cmd_join fills in the rest */
     struct {
@@ -53,7 +55,7 @@ rt_status rt_cmd_convert(rt_cli *cli), rt_cmd_export(rt_cli *cli), rt_cmd_tokeni
 rt_status rt_cmd_example(rt_cli *cli), rt_cmd_verify(rt_cli *cli), rt_cmd_config(rt_cli *cli);
 rt_status rt_cmd_doctor(rt_cli *cli), rt_cmd_join(rt_cli *cli), rt_cmd_data(rt_cli *cli);
 rt_status rt_cmd_recommend(rt_cli *cli);
-rt_status rt_cmd_embed(rt_cli *cli);
+rt_status rt_cmd_embed(rt_cli *cli), rt_cmd_search(rt_cli *cli);
 
 /* Loads the configuration of this command line: --config, --set, environment; `stored` (may be NULL) is a checkpoint's
  * /config.ini, `stored_name` its name for messages. */
