@@ -89,11 +89,11 @@ static rt_status read_pooling(const json_t *config, const char *name, rt_bert *b
     const char *pooling = NULL;
     if (ours && !json_is_object(ours)) return rt_fail(RT_EDATA, "%s: \"rectrain\" is no object", name);
     if (ours) RT_TRY(rt_json_string(ours, name, "pooling", &pooling));
-    if (!pooling || strcmp(pooling, "cls") == 0) return RT_OK;
-    if (strcmp(pooling, "mean") != 0)
-        return rt_fail(RT_EDATA, "%s: rectrain.pooling is \"%.80s\", expected \"cls\" or \"mean\"", name, pooling);
-    b->pooling = RT_POOL_MEAN;
-    return RT_OK;
+    for (rt_pooling p = RT_POOL_CLS; pooling && p <= RT_POOL_FIRST; p++)
+        if (strcmp(pooling, rt_pooling_name(p)) == 0) return b->pooling = p, RT_OK;
+    return !pooling ? RT_OK
+                    : rt_fail(RT_EDATA, "%s: rectrain.pooling is \"%.80s\", expected \"cls\", \"mean\" or \"first\"",
+                              name, pooling);
 }
 
 /* What a sentence-transformers folder said, kept beside; training does not ask for it. */
@@ -276,6 +276,6 @@ rt_status rt_config_json_write(const rt_bert *b, const char *const *labels, int 
     rt_text_printf(out,
                    "  \"rectrain\": {\n    \"pooling\": \"%s\"\n  },\n  \"torch_dtype\": \"float32\",\n"
                    "  \"type_vocab_size\": %d,\n  \"use_cache\": true,\n  \"vocab_size\": %d\n}\n",
-                   b->pooling == RT_POOL_MEAN ? "mean" : "cls", b->type_vocab, b->vocab);
+                   rt_pooling_name(b->pooling), b->type_vocab, b->vocab);
     return rt_text_status(out);
 }

@@ -18,6 +18,11 @@ rt_bert rt_bert_default(void) {
                      .labels = 0};
 }
 
+const char *rt_pooling_name(rt_pooling pooling) {
+    static const char *const names[] = {[RT_POOL_CLS] = "cls", [RT_POOL_MEAN] = "mean", [RT_POOL_FIRST] = "first"};
+    return names[pooling];
+}
+
 static rt_status check_range(const char *field, int value, int low, int high) {
     if (value < low || value > high)
         return rt_fail(RT_ECONFIG, "%s = %d: expected a whole number from %d to %d", field, value, low, high);

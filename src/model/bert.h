@@ -6,7 +6,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum { RT_POOL_CLS, RT_POOL_MEAN } rt_pooling;
+/* What stands for a text: CLS, the first token through BERT's pooler (tanh), below a classifier; MEAN of all tokens;
+ * FIRST, the first token as it leaves the last layer: the cls pooling of encoders that give vectors, and no pooler. */
+typedef enum { RT_POOL_CLS, RT_POOL_MEAN, RT_POOL_FIRST } rt_pooling;
+/* "cls", "mean", "first": as config.json's rectrain.pooling has it. */
+const char *rt_pooling_name(rt_pooling pooling);
 
 #define RT_MAX_LABELS 1024
 

@@ -218,7 +218,7 @@ static rt_status start(rt_model *model, const rt_encoder_sizes *sizes, rt_encode
     e->model = model;
     e->sizes = *sizes;
     e->training = sizes->train_tokens > 0;
-    e->first_rows = model->bert.pooling == RT_POOL_CLS;
+    e->first_rows = model->bert.pooling != RT_POOL_MEAN;
     find_first_trainable(e);
     e->layers = calloc(layers, sizeof *e->layers);
     e->train.layers = calloc(layers, sizeof *e->train.layers);
@@ -235,8 +235,9 @@ static rt_dims dims_of(const rt_encoder *e) {
     const rt_encoder_sizes *s = &e->sizes;
     const rt_bert *b = &e->model->bert;
     int tokens = s->train_tokens > s->eval_tokens ? s->train_tokens : s->eval_tokens;
+    int seqs = s->train_seqs > s->eval_seqs ? s->train_seqs : s->eval_seqs;
     return (rt_dims){.max_tokens = (tokens + 63) / 64 * 64,
-                     .max_seqs = s->train_seqs > s->eval_seqs ? s->train_seqs : s->eval_seqs,
+                     .max_seqs = seqs > s->head_rows ? seqs : s->head_rows,
                      .max_len = s->max_len,
                      .hidden = b->hidden,
                      .heads = b->heads,
@@ -244,7 +245,7 @@ static rt_dims dims_of(const rt_encoder *e) {
                      .vocab = b->vocab,
                      .max_positions = b->max_positions,
                      .type_vocab = b->type_vocab,
-                     .labels = b->labels,
+                     .labels = b->labels > s->head_width ? b->labels : s->head_width,
                      .training = e->training};
 }
 

@@ -7,6 +7,7 @@
  *   pooling = cls: in the last layer K and V run on all T rows and everything else on the B first rows, so x(L) is
  *            [B, H]; then the pooler, tanh(x W^T + b) [B, H].
  *   pooling = mean: x(L) is [T, H]; the mean over each sequence [B, H].
+ *   pooling = first: as cls, but x(L) [B, H] itself is pooled; there is no pooler.
  *   dropout at site RT_SITE_POOLED, then the objective's head.
  * Backward walks the same way down and reports each finished range of trainables, in the order of train_off.
  */
@@ -52,6 +53,7 @@ typedef struct {
 /* Sizes of the largest micro-batches; train_tokens 0: no training. */
 typedef struct {
     int train_tokens, train_seqs, eval_tokens, eval_seqs, max_len;
+    int head_rows, head_width; /* the objective's largest product beyond a row a sequence and bert.labels; 0: none */
     bool recompute; /* keep each layer's input alone and run the layer again in backward: the same bits, less memory */
 } rt_encoder_sizes;
 
@@ -59,13 +61,13 @@ typedef struct rt_encoder {
     rt_model *model;
     rt_encoder_sizes sizes;
     bool training;       /* train_tokens > 0 */
-    bool first_rows;     /* the last layer runs on the first rows only (pooling = cls) */
+    bool first_rows;     /* the last layer runs on the first rows only (pooling = cls, first) */
     int first_trainable; /* lowest layer whose backward must run; L when none */
     bool embeddings_trainable;
     int word, position, type; /* table rows */
     rt_norm_rows embed_norm;
     rt_layer_rows *layers; /* [L] */
-    rt_linear pooler;      /* weight -1 with mean pooling */
+    rt_linear pooler;      /* with pooling = cls alone */
     bool has_pooler;
 
     rt_acts train, eval; /* the same memory, cut in two ways: a pass of one kind ends the other's activations */

@@ -157,9 +157,10 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
     const int64_t h = m->bert.hidden;
     rt_grad_pair g = {e->last->grad_a, e->last->grad_b};
     float p = m->bert.head_dropout < 0 ? m->bert.dropout : m->bert.head_dropout;
+    const bool direct = m->bert.pooling == RT_POOL_FIRST; /* the pooled vectors are the last layer's own rows */
     RT_TRY(be->dropout(be, &(rt_dropout_args){.batch = batch,
                                               .x = dpooled,
-                                              .y = dpooled,
+                                              .y = direct ? g.a : dpooled,
                                               .dropout = rt_encoder_dropout(e, pass, p, RT_SITE_POOLED),
                                               .hidden = h}));
     bool below = e->first_trainable < layers;
@@ -174,7 +175,7 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
                                                     .rows = batch->n_seqs,
                                                     .with_bias = true,
                                                     .accumulate = accumulate}));
-    else if (below)
+    else if (below && !direct)
         RT_TRY(be->mean_rows_backward(be,
                                       &(rt_rows_backward_args){.batch = batch, .dy = dpooled, .dx = g.a, .hidden = h}));
     RT_TRY(report(e, layers + 1, range_done, context));

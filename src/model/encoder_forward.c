@@ -85,8 +85,10 @@ rt_status rt_encoder_layer_forward(rt_encoder *e, const rt_batch *batch, const r
 
 static rt_status pool(rt_encoder *e, const rt_batch *batch, const rt_pass *pass) {
     rt_model *m = e->model;
-    const void *x = e->last->layers[m->bert.layers - 1].y;
-    if (e->has_pooler)
+    const void *x = e->last->layers[m->bert.layers - 1].y, *raw = e->last->pooled_raw;
+    if (m->bert.pooling == RT_POOL_FIRST)
+        raw = x;
+    else if (e->has_pooler)
         RT_TRY(rt_linear_apply(m, &e->pooler,
                                &(rt_linear_run){.act = RT_ACT_TANH,
                                                 .x = x,
@@ -100,7 +102,7 @@ static rt_status pool(rt_encoder *e, const rt_batch *batch, const rt_pass *pass)
             &(rt_rows_forward_args){.batch = batch, .x = x, .y = e->last->pooled_raw, .hidden = m->bert.hidden}));
     float p = m->bert.head_dropout < 0 ? m->bert.dropout : m->bert.head_dropout;
     return m->be->dropout(m->be, &(rt_dropout_args){.batch = batch,
-                                                    .x = e->last->pooled_raw,
+                                                    .x = raw,
                                                     .y = e->last->pooled,
                                                     .dropout = rt_encoder_dropout(e, pass, p, RT_SITE_POOLED),
                                                     .hidden = m->bert.hidden});
