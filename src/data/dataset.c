@@ -32,6 +32,9 @@ static rt_status check_spec(const rt_data_spec *spec) {
     if (spec->n_slices > RT_SLICE_COLUMNS)
         return rt_fail(RT_ECONFIG, "data.slice names %d columns; at most %d are accepted", spec->n_slices,
                        RT_SLICE_COLUMNS);
+    if (spec->n_negatives < 0 || spec->n_negatives > RT_MOST_NEGATIVES)
+        return rt_fail(RT_ECONFIG, "contrastive.negatives names %d columns; at most %d are accepted", spec->n_negatives,
+                       RT_MOST_NEGATIVES);
     if (spec->n_labels > UINT16_MAX)
         return rt_fail(RT_ECONFIG, "model.labels: %d names; at most %d are accepted", spec->n_labels, UINT16_MAX);
     return RT_OK;
@@ -66,9 +69,12 @@ static rt_status check_rows_found(const rt_data_spec *spec, const rt_cache_heade
     if (h->bad_rows > 0)
         rt_warn(log, "%s: %llu bad rows were skipped (data.on_bad_row = skip), %llu rows remain", spec->files[0],
                 (unsigned long long)h->bad_rows, (unsigned long long)h->rows);
-    if (h->rows == 0 && spec->need_label)
+    if (h->rows == 0 && (spec->need_label || spec->apart))
         return rt_fail(RT_EDATA, "%s: no rows below the header%s",
-                       strcmp(spec->files[0], "-") ? spec->files[0] : "stdin", h->bad_rows ? " but bad ones" : "");
+                       strcmp(spec->files[0], "-") ? spec->files[0] : "stdin",
+                       h->left_out   ? " that were clicked"
+                       : h->bad_rows ? " but bad ones"
+                                     : "");
     return RT_OK;
 }
 
@@ -185,6 +191,17 @@ done:
     return rc;
 }
 
+int rt_dataset_sides(const rt_dataset *ds) {
+    return ds->sides;
+}
+uint32_t rt_dataset_examples(const rt_dataset *ds) {
+    return (uint32_t)(ds->header.rows / (uint64_t)ds->sides);
+}
+rt_status rt_dataset_hashes(const rt_dataset *ds, rt_dataset_hash which, uint32_t first, uint32_t n, uint64_t *out) {
+    static const rt_section_kind kinds[] = {RT_SECTION_TEXTS, RT_SECTION_USERS, RT_SECTION_ITEMS};
+    memset(out, 0, (size_t)n * sizeof *out);
+    return rt_section_has(ds, kinds[which]) ? rt_section_read(ds, kinds[which], first, n, out) : RT_OK;
+}
 const rt_data_stats *rt_dataset_stats(const rt_dataset *ds) {
     return &ds->stats;
 }

@@ -29,6 +29,14 @@ typedef struct {
     double negative_keep;
     uint64_t seed;
     bool leave_groups; /* training asks for no row's group: rt_dataset_groups is NULL, their counts are there */
+    /* Pairs for vectors: text_a, text_b and each text of `negatives` (columns or templates, at most
+     * RT_MOST_NEGATIVES) become records of their own, [CLS] text [SEP], one after the other; everything else of the row
+     * stands at each of them. Of rows with a label only those of a label above 0 are taken, and a file may lack a label
+     * column that nobody named: then all are. need_label is false. */
+    bool apart;
+    const char *const *negatives;
+    int n_negatives;
+    bool label_by_default; /* apart: nobody named the label column */
     bool raw_texts; /* equal texts are those of equal bytes, for a check without a vocabulary; else of equal tokens */
 } rt_data_spec;
 
@@ -41,6 +49,8 @@ typedef struct {
     bool from_cache;
     double seconds; /* to open or make */
 } rt_data_stats;
+
+enum { RT_MOST_NEGATIVES = 16 };
 
 typedef struct rt_dataset rt_dataset;
 
@@ -64,7 +74,11 @@ void rt_dataset_close(rt_dataset *ds);
 void rt_dataset_stop_when(rt_dataset *ds, bool (*stop)(void));
 
 const rt_data_stats *rt_dataset_stats(const rt_dataset *ds);
-uint32_t rt_dataset_rows(const rt_dataset *ds);
+uint32_t rt_dataset_rows(const rt_dataset *ds); /* records */
+/* Records of one row of the file: 1, or of texts apart 2 and one for each negative. */
+int rt_dataset_sides(const rt_dataset *ds);
+/* What a step draws: rows of the file, rt_dataset_rows / rt_dataset_sides. */
+uint32_t rt_dataset_examples(const rt_dataset *ds);
 const int32_t *rt_dataset_labels(const rt_dataset *ds);   /* [rows]; NULL without */
 const float *rt_dataset_weights(const rt_dataset *ds);    /* [rows]; NULL without */
 const uint16_t *rt_dataset_lengths(const rt_dataset *ds); /* [rows] tokens, [CLS] and [SEP] counted */
@@ -77,6 +91,10 @@ uint32_t rt_dataset_group_count(const rt_dataset *ds);
 rt_status rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, int *split);
 /* Digest of the content that matters to a run: rows, tokens, labels, weights, groups. */
 rt_digest128 rt_dataset_digest(const rt_dataset *ds);
+/* Hashes of records first .. first + n - 1: of their tokens, or of the value of data.user or data.item; 0 where the
+ * value is empty or there is no such column. RT_EDATA, RT_EIO. */
+typedef enum { RT_HASH_TEXT, RT_HASH_USER, RT_HASH_ITEM } rt_dataset_hash;
+rt_status rt_dataset_hashes(const rt_dataset *ds, rt_dataset_hash which, uint32_t first, uint32_t n, uint64_t *out);
 /* Rows of `other` whose (text_a, text_b) tokens also stand in `ds`, and shared user and item values, for the data
  * check. */
 typedef struct {

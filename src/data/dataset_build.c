@@ -266,7 +266,7 @@ rt_status rt_dataset_build(const rt_data_spec *spec, const rt_tokenizer *tok, rt
     p.wide = rt_tokenizer_size(tok) > 65536;
     h->id_bytes = p.wide ? 4 : 2;
     RT_GO(rt_reader_open(&r, spec, log));
-    p.pairs = r.b != NULL;
+    p.pairs = r.n_texts > 1 && !spec->apart;
     RT_GO(encoder_open(&e, spec->encode.max_length));
     RT_GO(ring_new(&p, (size_t)n_threads * 2 + 2));
     started = start_helpers(&p, threads, n_threads - 1);

@@ -163,7 +163,7 @@ rt_status rt_dataset_tokens(const rt_dataset *ds, uint32_t row, int32_t *ids, in
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-static rt_status check_header(const rt_dataset *ds, const unsigned char *block, uint64_t size, const rt_digest128 *key,
+static rt_status check_header(rt_dataset *ds, const unsigned char *block, uint64_t size, const rt_digest128 *key,
                               const rt_data_spec *spec) {
     const rt_cache_header *h = &ds->header;
     const char *name = ds->name;
@@ -174,6 +174,8 @@ static rt_status check_header(const rt_dataset *ds, const unsigned char *block, 
     if (rest || !same(rt_cache_self(h), h->self)) return wrong(name, "its header does not fit its checksum");
     if (h->file_bytes != size) return wrong(name, "cut off, or grown");
     if (key && !same(*key, h->key)) return wrong(name, "of another key");
+    ds->sides = spec->apart ? 2 + spec->n_negatives : 1;
+    if (h->rows % (uint64_t)ds->sides) return wrong(name, "impossible counts");
     if (h->rows > UINT32_MAX || h->tokens > (uint64_t)1 << 56 || (h->id_bytes != 2 && h->id_bytes != 4) ||
         h->n_slices > RT_SLICE_COLUMNS)
         return wrong(name, "impossible counts");

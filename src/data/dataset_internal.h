@@ -100,6 +100,7 @@ struct rt_dataset {
     uint32_t vocab;
     int32_t unknown_id; /* what an id outside the vocabulary reads as */
     rt_data_stats stats;
+    int sides;          /* of rt_data_spec.apart; else 1 */
     bool (*stop)(void); /* NULL: never; true ends what looks through the sections */
 };
 

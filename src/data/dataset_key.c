@@ -192,6 +192,11 @@ rt_status rt_dataset_key(const rt_data_spec *spec, const rt_tokenizer *tok, rt_p
     rt_digest_string(d, spec->text_b && *spec->text_b ? spec->text_b : NULL);
     rt_digest_u64(d, spec->need_label);
     rt_digest_string(d, spec->need_label ? spec->label : NULL);
+    if (spec->apart) {
+        rt_digest_string(d, "apart");
+        rt_digest_string(d, spec->label);
+        for (int i = 0; i < spec->n_negatives; i++) rt_digest_string(d, spec->negatives[i]);
+    }
     const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
     rt_data_columns(spec, names, keys);
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++) rt_digest_string(d, names[i]);

@@ -102,10 +102,13 @@ static void drop(rt_reader *r, int which, const char *name) {
 
 static rt_status bind(rt_reader *r) {
     const rt_data_spec *spec = r->spec;
-    RT_TRY(rt_template_bind(r->a, r->table));
-    if (r->b) RT_TRY(rt_template_bind(r->b, r->table));
+    for (int i = 0; i < r->n_texts; i++) RT_TRY(rt_template_bind(r->texts[i], r->table));
     r->label = -1;
     if (spec->need_label) RT_TRY(rt_table_require(r->table, spec->label, &r->label));
+    if (spec->apart && spec->label && *spec->label) {
+        if (!spec->label_by_default) RT_TRY(rt_table_require(r->table, spec->label, &r->label));
+        r->label = rt_table_find(r->table, spec->label);
+    }
     const char *names[RT_OPTIONAL_COLUMNS], *keys[RT_OPTIONAL_COLUMNS];
     rt_data_columns(spec, names, keys);
     for (int i = 0; i < RT_OPTIONAL_COLUMNS; i++) {
@@ -117,6 +120,12 @@ static rt_status bind(rt_reader *r) {
         r->slice_columns[i] = r->dropped >> which & 1 ? -1 : rt_table_find(r->table, spec->slices[i]);
         if (r->slice_columns[i] < 0) drop(r, which, spec->slices[i]);
     }
+    return RT_OK;
+}
+
+static rt_status add_text(rt_reader *r, const char *text, const char *key) {
+    RT_TRY(rt_template_parse(text, key, &r->texts[r->n_texts]));
+    r->n_texts++;
     return RT_OK;
 }
 
@@ -135,8 +144,11 @@ rt_status rt_reader_open(rt_reader *r, const rt_data_spec *spec, rt_log *log) {
     *r = (rt_reader){.spec = spec, .log = log};
     if (spec->need_label && (!spec->label || !*spec->label))
         return rt_fail(RT_ECONFIG, "data.label is empty; the column that holds the click is expected");
-    RT_TRY(rt_template_parse(spec->text_a, "data.text_a", &r->a));
-    if (spec->text_b && *spec->text_b) RT_TRY(rt_template_parse(spec->text_b, "data.text_b", &r->b));
+    RT_TRY(add_text(r, spec->text_a, "data.text_a"));
+    if (spec->text_b && *spec->text_b) RT_TRY(add_text(r, spec->text_b, "data.text_b"));
+    if (spec->apart && r->n_texts < 2)
+        return rt_fail(RT_ECONFIG, "data.text_b is empty; a pair of texts is learnt from two");
+    for (int i = 0; i < spec->n_negatives; i++) RT_TRY(add_text(r, spec->negatives[i], "contrastive.negatives"));
     for (r->file = 0; r->file < spec->n_files; r->file++) {
         RT_TRY(open_file(r));
         r->all_bytes += rt_table_file_size(r->table);
@@ -160,8 +172,7 @@ rt_status rt_reader_open(rt_reader *r, const rt_data_spec *spec, rt_log *log) {
 void rt_reader_close(rt_reader *r) {
     close_file(r);
     for (int i = 0; i < RT_DROPPABLE_COLUMNS; i++) free(r->near[i]);
-    rt_template_free(r->a);
-    rt_template_free(r->b);
+    for (int i = 0; i < r->n_texts; i++) rt_template_free(r->texts[i]);
     rt_text_free(&r->scratch);
     free(r->groups.hashes);
     free(r->groups.numbers);
@@ -267,6 +278,33 @@ static rt_status take_slices(rt_reader *r, const rt_field *f, rt_rows_in *chunk,
     return RT_OK;
 }
 
+/* The texts of a row: both at record chunk->n, or each at a record of its own. */
+static rt_status take_texts(rt_reader *r, const rt_field *f, rt_rows_in *chunk) {
+    const size_t before = chunk->text.size;
+    const int i = chunk->n;
+    rt_status rc = RT_OK;
+    chunk->b_size[i] = 0;
+    for (int k = 0; rc == RT_OK && k < r->n_texts; k++) {
+        const bool beside = k == 1 && !r->spec->apart;
+        uint32_t *size = beside ? &chunk->b_size[i] : &chunk->a_size[i + k];
+        rc = append_text(r, r->texts[k], f, chunk, size);
+        if (!beside) chunk->b_size[i + k] = 0;
+    }
+    if (rc != RT_OK && !chunk->text.failed) chunk->text.size = before;
+    return rc;
+}
+
+/* All of a row but its text, once more. */
+static void repeat_row(rt_rows_in *chunk, int from, int to, int n_slices) {
+    chunk->labels[to] = chunk->labels[from];
+    chunk->weights[to] = chunk->weights[from];
+    chunk->groups[to] = chunk->groups[from];
+    chunk->users[to] = chunk->users[from];
+    chunk->items[to] = chunk->items[from];
+    chunk->times[to] = chunk->times[from];
+    memcpy(&chunk->slices[to * n_slices], &chunk->slices[from * n_slices], (size_t)n_slices * sizeof *chunk->slices);
+}
+
 static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_rows_in *chunk) {
     const int i = chunk->n;
     const int *c = r->columns;
@@ -278,17 +316,11 @@ static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_row
     }
     if (c[OPTIONAL_WEIGHT] >= 0 && !rt_weight_parse(&f[c[OPTIONAL_WEIGHT]], &chunk->weights[i]))
         return bad_value(r, line, c[OPTIONAL_WEIGHT], &f[c[OPTIONAL_WEIGHT]], "a finite number, 0 or more");
-    if (r->label >= 0 && chunk->labels[i] == 0 && !keeps_negative(r)) return r->left_out++, RT_OK;
-    if (r->rows == UINT32_MAX)
+    if (r->label >= 0 && chunk->labels[i] == 0 && (r->spec->apart || !keeps_negative(r))) return r->left_out++, RT_OK;
+    const int records = r->spec->apart ? r->n_texts : 1;
+    if (r->rows > UINT32_MAX - (uint32_t)records)
         return rt_fail(RT_EINTERNAL, "more rows than %u", UINT32_MAX); /* told apart by the caller */
-    size_t before = chunk->text.size;
-    rt_status rc = append_text(r, r->a, f, chunk, &chunk->a_size[i]);
-    chunk->b_size[i] = 0;
-    if (rc == RT_OK && r->b) rc = append_text(r, r->b, f, chunk, &chunk->b_size[i]);
-    if (rc != RT_OK) {
-        if (!chunk->text.failed) chunk->text.size = before;
-        return rc;
-    }
+    RT_TRY(take_texts(r, f, chunk));
     bool positive = chunk->labels[i] > 0;
     if (c[OPTIONAL_GROUP] >= 0) {
         RT_TRY(group_of(&r->groups, &f[c[OPTIONAL_GROUP]], &chunk->groups[i]));
@@ -302,8 +334,9 @@ static rt_status take_row(rt_reader *r, const rt_field *f, uint64_t line, rt_row
     chunk->times[i] = c[OPTIONAL_TIME] >= 0 ? time_of(r, &f[c[OPTIONAL_TIME]]) : INT64_MIN;
     RT_TRY(take_slices(r, f, chunk, i));
     if (r->label >= 0) r->label_counts[positive]++;
-    r->rows++;
-    chunk->n++;
+    for (int k = 1; k < records; k++) repeat_row(chunk, i, i + k, r->spec->n_slices);
+    r->rows += (uint64_t)records;
+    chunk->n += records;
     return RT_OK;
 }
 
@@ -322,7 +355,8 @@ static void finish_file(rt_reader *r) {
 rt_status rt_reader_next(rt_reader *r, rt_rows_in *chunk) {
     chunk->n = 0;
     rt_text_clear(&chunk->text);
-    while (r->file < r->spec->n_files && chunk->n < RT_CHUNK_ROWS && chunk->text.size < RT_CHUNK_TEXT) {
+    const int records = r->spec->apart ? r->n_texts : 1;
+    while (r->file < r->spec->n_files && chunk->n + records <= RT_CHUNK_ROWS && chunk->text.size < RT_CHUNK_TEXT) {
         if (!r->table) RT_TRY(open_file(r));
         const rt_field *fields;
         uint64_t line;
@@ -332,7 +366,7 @@ rt_status rt_reader_next(rt_reader *r, rt_rows_in *chunk) {
             continue;
         }
         if (rc == RT_OK) rc = take_row(r, fields, line, chunk);
-        if (rc == RT_EINTERNAL && r->rows == UINT32_MAX)
+        if (rc == RT_EINTERNAL && r->rows > UINT32_MAX - (uint32_t)records)
             return rt_fail(RT_EDATA, "%s:%llu: more than %u rows; train on a part of them", rt_table_path(r->table),
                            (unsigned long long)line, UINT32_MAX);
         if (rc == RT_EDATA && r->spec->skip_bad_rows) {

@@ -35,7 +35,8 @@ typedef struct {
 typedef struct {
     const rt_data_spec *spec;
     rt_log *log;
-    rt_template *a, *b; /* b NULL: single texts */
+    rt_template *texts[2 + RT_MOST_NEGATIVES]; /* text_a, text_b, then those of `negatives` */
+    int n_texts;                               /* 1: single texts */
     rt_text scratch;
     int file; /* the one that is open, or the next */
     rt_table *table;

@@ -56,6 +56,7 @@ struct rt_plan_share {
     uint64_t tokens;     /* of the whole share */
     uint64_t cut_tokens; /* of the open micro-batch */
     int cut_seqs, n_micro;
+    int seqs; /* of the whole share */
 };
 
 static int descending(const void *a, const void *b) {
@@ -113,6 +114,7 @@ rt_status rt_plan_step(rt_plan *plan, const uint32_t *rows, int n_rows, const ui
             share->cut_seqs = 0;
         }
         share->tokens += length;
+        share->seqs++;
         share->cut_tokens += length;
         share->cut_seqs++;
         if (to == rank) plan->rows[mine++] = row;
@@ -122,6 +124,10 @@ rt_status rt_plan_step(rt_plan *plan, const uint32_t *rows, int n_rows, const ui
         if (plan->shares[r].n_micro > plan->n_micro) plan->n_micro = plan->shares[r].n_micro;
     for (int m = plan->shares[rank].n_micro; m <= plan->n_micro; m++) plan->starts[m] = mine;
     return RT_OK;
+}
+
+int rt_plan_count(const rt_plan *plan, int rank) {
+    return plan->shares[rank].seqs;
 }
 
 void rt_plan_free(rt_plan *plan) {

@@ -33,6 +33,8 @@ typedef struct {
  * a size or a count that cannot be, RT_ENOMEM. */
 rt_status rt_plan_step(rt_plan *plan, const uint32_t *rows, int n_rows, const uint16_t *lengths, int micro_tokens,
                        int max_seqs, int rank, int n_ranks);
+/* Rows of the step that a rank has. */
+int rt_plan_count(const rt_plan *plan, int rank);
 void rt_plan_free(rt_plan *plan);
 
 /* Evaluation: rows in order of length within windows, cut once by batch_tokens, independent of ranks. Fills
