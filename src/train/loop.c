@@ -181,7 +181,7 @@ static rt_status after_step(rt_loop *l) {
 rt_status rt_train(rt_train_job *job) {
     rt_status rc = RT_OK;
     rt_train_state *s = job->state;
-    rt_loop l = {.job = job, .per_epoch = rt_steps_per_epoch(rt_dataset_rows(job->data), job->settings.batch_size)};
+    rt_loop l = {.job = job, .per_epoch = rt_steps_per_epoch(rt_dataset_examples(job->data), job->settings.batch_size)};
     l.last_save = l.last_eval = l.last_line = rt_clock_seconds();
     RT_GO(rt_stepper_new(job, &l.stepper));
     if (s->eval_due) RT_GO(border(&l));

@@ -1,6 +1,6 @@
 /* One optimizer step: rows, weights, micro-batches, gradients, norm, Adam. */
 #include "../data/feed.h"
-#include "train.h"
+#include "coupled.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +14,10 @@ typedef struct {
 struct rt_stepper {
     rt_train_job job;
     rt_feed *feed;
+    rt_coupled *coupled; /* NULL: rows do not hang on each other */
     rt_plan plan;
     uint32_t *rows;
-    float *scales;         /* of the micro-batch at hand */
+    float *scales;         /* of the micro-batch at hand; of a coupled step */
     rt_adam_range *all;    /* [n_all] of every trainable row, host memory */
     rt_adam_range *ranges; /* [n_ranges] those, or their parts, that this rank updates; backend memory */
     int n_all, n_ranges;
@@ -96,6 +97,7 @@ rt_status rt_stepper_new(const rt_train_job *job, rt_stepper **out) {
     s->back_bytes = sizeof *s->back + (size_t)job->objective->max_micro * sizeof(double);
     RT_GO(be->alloc_host(be, s->back_bytes, "a step's results", (void **)&s->back));
     RT_GO(make_ranges(s));
+    if (job->objective->couple) RT_GO(rt_coupled_new(job, &s->coupled));
     RT_GO(rt_feed_new(be, job->encoder->sizes.train_tokens, job->settings.max_seqs, &s->feed));
     *out = s;
     return RT_OK;
@@ -109,6 +111,7 @@ void rt_stepper_free(rt_stepper *s) {
     rt_backend *be = s->job.encoder->model->be;
     const rt_error why = *rt_error_get(); /* whoever frees has the error that matters */
     if (s->under_way && be->synchronize(be) != RT_OK) rt_error_set(&why);
+    rt_coupled_free(s->coupled);
     rt_feed_free(s->feed);
     rt_plan_free(&s->plan);
     if (s->ranges) be->release(be, s->ranges, ranges_bytes(s));
@@ -124,7 +127,8 @@ void rt_stepper_free(rt_stepper *s) {
 static double row_weight(const rt_stepper *s, uint32_t row) {
     const float *weights = rt_dataset_weights(s->job.data);
     const double *classes = s->job.settings.class_weights;
-    double w = weights ? (double)weights[row] : 1.0;
+    const uint32_t record = row * (uint32_t)rt_dataset_sides(s->job.data);
+    double w = weights ? (double)weights[record] : 1.0;
     return classes ? w * classes[rt_dataset_labels(s->job.data)[row]] : w;
 }
 
@@ -135,22 +139,46 @@ static rt_status reduce_range(void *context, int64_t offset, int64_t count) {
     return comm->reduce_start(comm, s->job.encoder->model->grads, offset, count);
 }
 
+static rt_status send_micro(rt_stepper *s, int micro, const float *scales, const rt_batch **batch) {
+    const rt_plan *plan = &s->plan;
+    int start = plan->starts[micro], n = plan->starts[micro + 1] - start;
+    rt_batch_buffer *buffer;
+    RT_TRY(rt_feed_begin(s->feed, &buffer));
+    RT_TRY(rt_batch_fill(buffer, s->job.data, plan->rows + start, n, scales, true));
+    return rt_feed_send(s->feed, batch);
+}
+
 static rt_status run_micro(rt_stepper *s, int micro, double total_weight) {
     const rt_plan *plan = &s->plan;
     int start = plan->starts[micro], n = plan->starts[micro + 1] - start;
     bool last = micro == plan->n_micro - 1;
     rt_pass pass = {.training = true, .seed = s->job.settings.seed};
-    rt_batch_buffer *buffer;
     const rt_batch *batch;
     rt_comm_note(s->job.comm, "computing gradients", s->job.state->step);
-    for (int i = 0; i < n; i++) s->scales[i] = (float)(row_weight(s, plan->rows[start + i]) / total_weight);
-    RT_TRY(rt_feed_begin(s->feed, &buffer));
-    RT_TRY(rt_batch_fill(buffer, s->job.data, plan->rows + start, n, s->scales, true));
-    RT_TRY(rt_feed_send(s->feed, &batch));
+    for (int i = 0; i < n && !s->coupled; i++)
+        s->scales[i] = (float)(row_weight(s, plan->rows[start + i]) / total_weight);
+    RT_TRY(send_micro(s, micro, s->coupled ? NULL : s->scales, &batch));
     RT_TRY(s->job.objective->forward(s->job.objective, batch, &pass, micro));
     RT_TRY(s->job.objective->backward(s->job.objective, batch, &pass, micro > 0, last ? reduce_range : NULL, s));
     RT_TRY(rt_feed_end(s->feed));
     return s->job.comm->poll(s->job.comm);
+}
+
+/* Vectors of all texts of the step, then its loss. The first micro-batch comes last: backward begins with it. */
+static rt_status couple(rt_stepper *s) {
+    const rt_coupling *step = rt_coupled_place(s->coupled, &s->plan);
+    rt_objective *o = s->job.objective;
+    rt_pass pass = {.training = true, .seed = s->job.settings.seed};
+    for (int micro = s->plan.n_micro - 1; micro >= 0; micro--) {
+        const rt_batch *batch;
+        rt_comm_note(s->job.comm, "computing vectors", s->job.state->step);
+        RT_TRY(send_micro(s, micro, NULL, &batch));
+        RT_TRY(o->embed(o, step, batch, &pass, micro));
+        RT_TRY(rt_feed_end(s->feed));
+    }
+    rt_comm_note(s->job.comm, "exchanging vectors", s->job.state->step);
+    RT_TRY(rt_coupled_exchange(s->coupled, &s->plan));
+    return o->couple(o, step);
 }
 
 /* The step's number is needed by dropout, from the first op on; the rest by Adam, when the step before is known. */
@@ -261,25 +289,30 @@ rt_status rt_stepper_start(rt_stepper *s, rt_step_result *before, bool *known) {
     rt_train_state *state = s->job.state;
     const rt_train_settings *t = &s->job.settings;
     const uint16_t *lengths = rt_dataset_lengths(s->job.data);
-    uint32_t n_rows = rt_dataset_rows(s->job.data), per_epoch = rt_steps_per_epoch(n_rows, t->batch_size);
+    uint32_t n_rows = rt_dataset_examples(s->job.data), per_epoch = rt_steps_per_epoch(n_rows, t->batch_size);
     rt_step_result r = {.step = state->step};
     int n = rt_step_rows(n_rows, t->seed, (uint32_t)(state->step / per_epoch), (uint32_t)(state->step % per_epoch),
                          t->batch_size, s->rows);
     double weight = 0;
+    const int sides = rt_dataset_sides(s->job.data);
     for (int i = 0; i < n; i++) {
         weight += row_weight(s, s->rows[i]);
-        r.tokens += lengths[s->rows[i]];
+        for (int k = 0; k < sides; k++) r.tokens += lengths[(size_t)s->rows[i] * (size_t)sides + (size_t)k];
     }
     r.seqs = (uint64_t)n;
     r.lr = rt_schedule_lr(t->schedule, t->learning_rate, state->step, state->warmup_steps, state->total_steps);
     r.empty = !(weight > 0);
     if (!r.empty) {
-        RT_TRY(rt_plan_step(&s->plan, s->rows, n, lengths, t->micro_tokens, t->max_seqs, s->job.comm->rank,
+        const uint32_t *records = s->rows;
+        for (int i = 0; i < n && s->coupled; i++) s->scales[i] = (float)(row_weight(s, s->rows[i]) / weight);
+        if (s->coupled) RT_TRY(rt_coupled_begin(s->coupled, s->rows, n, s->scales, &records));
+        RT_TRY(rt_plan_step(&s->plan, records, n * sides, lengths, t->micro_tokens, t->max_seqs, s->job.comm->rank,
                             s->job.comm->size));
         if (s->plan.n_micro > s->job.objective->max_micro)
             return rt_fail(RT_EINTERNAL, "a step of %d micro-batches, but room for %d", s->plan.n_micro,
                            s->job.objective->max_micro);
         RT_TRY(write_number(s));
+        if (s->coupled) RT_TRY(couple(s));
         for (int i = 0; i < s->plan.n_micro; i++) RT_TRY(run_micro(s, i, weight));
         rt_comm_note(s->job.comm, "adding up gradients", state->step);
         RT_TRY(s->job.comm->wait_all(s->job.comm));

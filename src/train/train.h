@@ -5,6 +5,7 @@
 #include "../comm/comm.h"
 #include "../data/batch.h"
 #include "../data/dataset.h"
+#include "../data/pairs.h"
 #include "../data/sampler.h"
 #include "../objective/objective.h"
 
@@ -17,9 +18,9 @@ typedef struct {
 typedef enum { RT_SCHEDULE_CONSTANT, RT_SCHEDULE_LINEAR, RT_SCHEDULE_COSINE } rt_schedule;
 
 typedef struct {
-    int batch_size;   /* sequences of an optimizer step, over all ranks */
+    int batch_size;   /* rows of an optimizer step, over all ranks */
     int micro_tokens; /* tokens of a micro-batch; a longer single row stands alone */
-    int max_seqs;     /* sequences of a micro-batch */
+    int max_seqs;     /* texts of a micro-batch */
     uint64_t seed;
     double learning_rate, beta1, beta2, epsilon, weight_decay, clip_norm; /* weight_decay > 0: AdamW */
     rt_schedule schedule;
@@ -72,6 +73,7 @@ typedef struct {
 
 typedef struct {
     const rt_dataset *data;
+    const rt_pairs *pairs; /* of data, for an objective that couples its rows; else NULL */
     rt_objective *objective;
     rt_encoder *encoder;
     rt_comm *comm;

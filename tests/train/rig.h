@@ -19,6 +19,9 @@ typedef struct {
     rt_precision precision;
     int layers; /* 0: two */
     bool recompute;
+    bool pairs; /* the contrastive objective; rows go on with "TAB user TAB item TAB negative" */
+    rt_contrastive_options contrastive; /* sides 0: two; 3: with the negative */
+    bool log_share;
     rt_train_settings settings; /* batch_size, micro_tokens, rates and so on; what is 0 gets a sensible value */
     uint64_t total_steps, warmup_steps;
 } rig_options;
@@ -26,6 +29,7 @@ typedef struct {
 typedef struct {
     rt_tokenizer *tok;
     rt_dataset *data;
+    rt_pairs keys;
     rt_backend *be;
     rt_bert bert;
     rt_param_table table;
@@ -57,7 +61,7 @@ static inline rt_dataset *rig_dataset(const rig_options *o, const rt_tokenizer *
     static const char *const names[] = {"0", "1", "2"};
     rt_text text = {0};
     rt_dataset *data = NULL;
-    rt_text_puts(&text, "a\tb\ty\tw\n");
+    rt_text_puts(&text, o->pairs ? "a\tb\ty\tw\tuser\titem\tn\n" : "a\tb\ty\tw\n");
     rt_text_puts(&text, o->rows);
     const char *file = write_bytes("rows.tsv", text.data, text.size);
     rt_text_free(&text);
@@ -72,6 +76,12 @@ static inline rt_dataset *rig_dataset(const rig_options *o, const rt_tokenizer *
                          .need_label = true,
                          .encode = {.max_length = 16},
                          .threads = 1};
+    static const char *const negative[] = {"n"};
+    if (o->pairs) {
+        spec.apart = true, spec.need_label = false;
+        spec.user = "user", spec.item = "item";
+        spec.negatives = negative, spec.n_negatives = o->contrastive.sides == 3;
+    }
     ok(rt_dataset_open(&spec, tok, NULL, NULL, NULL, &data));
     return data;
 }
@@ -89,7 +99,17 @@ static inline void rig_model(rig *r, const rig_options *o, int train_tokens) {
                            &r->be));
     ok(rt_comm_self(&r->comm));
     int batch = r->job.settings.batch_size;
-    ok(rt_objective_classify_new(&(rt_classify_options){.labels = r->bert.labels, .max_micro = batch}, &r->objective));
+    int sides = rt_dataset_sides(r->data);
+    rt_contrastive_options vectors = o->contrastive;
+    vectors.max_rows = batch, vectors.sides = sides, vectors.max_micro = batch * sides;
+    if (vectors.scale == 0) vectors.scale = 20;
+    if (o->pairs) {
+        r->bert.labels = 0, r->bert.head_dropout = 0;
+        ok(rt_objective_contrastive_new(&vectors, &r->objective));
+    } else {
+        ok(rt_objective_classify_new(&(rt_classify_options){.labels = r->bert.labels, .max_micro = batch},
+                                     &r->objective));
+    }
     ok(rt_encoder_add_params(&r->table, &r->bert));
     ok(r->objective->add_params(r->objective, &r->table, &r->bert));
     rt_freeze freeze = o->freeze;
@@ -99,11 +119,12 @@ static inline void rig_model(rig *r, const rig_options *o, int train_tokens) {
     ok(rt_model_new(r->be, &r->bert, &r->table, true, &r->model));
     int eval_tokens = o->eval_tokens ? o->eval_tokens : 64;
     rt_encoder_sizes sizes = {.train_tokens = train_tokens,
-                              .train_seqs = batch,
+                              .train_seqs = batch * sides,
                               .eval_tokens = eval_tokens,
                               .eval_seqs = eval_tokens / 4,
                               .max_len = 16,
                               .recompute = o->recompute};
+    if (o->pairs) rt_contrastive_sizes(&vectors, &sizes.head_rows, &sizes.head_width);
     ok(rt_encoder_new(&r->model, &sizes, &r->encoder));
     ok(r->objective->bind(r->objective, &r->encoder));
     for (int i = 0; i < r->table.n; i++) {
@@ -122,16 +143,18 @@ static inline void rig_open(rig *r, const rig_options *o) {
     rt_train_settings s = o->settings;
     if (!s.batch_size) s.batch_size = 64;
     if (!s.micro_tokens) s.micro_tokens = 1024;
-    if (!s.max_seqs) s.max_seqs = s.batch_size;
+    if (!s.max_seqs) s.max_seqs = s.batch_size * (o->pairs ? o->contrastive.sides == 3 ? 3 : 2 : 1);
     if (s.beta1 == 0) s.beta1 = 0.9, s.beta2 = 0.999;
     if (s.epsilon == 0) s.epsilon = 1e-8;
     r->job.settings = s;
     r->tok = rig_tokenizer();
     r->data = rig_dataset(o, r->tok);
+    if (o->pairs) ok(rt_pairs_new(r->data, o->log_share, &r->keys));
     rig_model(r, o, s.micro_tokens < 16 ? 64 : (s.micro_tokens + 63) / 64 * 64);
     r->state = (rt_train_state){
         .best_metric = NAN, .total_steps = o->total_steps ? o->total_steps : 1000, .warmup_steps = o->warmup_steps};
     r->job = (rt_train_job){.data = r->data,
+                            .pairs = o->pairs ? &r->keys : NULL,
                             .objective = r->objective,
                             .encoder = &r->encoder,
                             .comm = r->comm,
@@ -154,6 +177,7 @@ static inline void rig_close(rig *r) {
     rt_param_table_free(&r->table);
     r->be->close(r->be);
     r->comm->close(r->comm, RT_OK);
+    rt_pairs_free(&r->keys);
     rt_dataset_close(r->data);
     rt_tokenizer_free(r->tok);
 }
@@ -196,5 +220,17 @@ static const char rig_rows[] = "w0 w1\tw2\t1\t1\n"
                                "w6\tw6\t1\t2\n"
                                "w1 w4\tw10 w11 w12\t0\t1\n"
                                "w8 w18\tw13 w2 w5\t1\t3\n";
+
+/* Clicked rows but for one; users and items come again, so that something is masked; a negative is missing. */
+static const char rig_pairs[] = "w0 w1\tw2\t1\t1\tu0\ti0\tw9 w8\n"
+                                "w3\tw4 w5 w6\t1\t2\tu1\ti1\tw10\n"
+                                "w7 w8 w9\tw10\t1\t3\tu2\ti2\t\n"
+                                "w11\tw12 w1 w2\t0\t1\tu3\ti3\tw1 w2\n"
+                                "w13 w14 w15 w16\tw17 w18\t1\t2\tu0\ti4\tw3 w3\n"
+                                "w19\tw0\t1\t1\tu4\ti5\tw30 w31 w32\n"
+                                "w2 w5 w7 w9 w12\tw3 w3 w4 w8 w16 w1\t1\t1\tu5\ti1\tw2 w40\n"
+                                "w6\tw6\t1\t2\tu6\ti6\tw7 w41 w42 w43\n"
+                                "w1 w4\tw10 w11 w12\t1\t1\tu7\ti7\tw2\n"
+                                "w8 w18\tw13 w2 w5\t1\t3\tu8\ti8\tw50 w51\n";
 
 #endif
