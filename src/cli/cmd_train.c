@@ -211,6 +211,7 @@ static rt_status finish(rt_run *run) {
 
 static rt_status train(rt_run *run) {
     rt_train_job job = {.data = run->train,
+                        .pairs = run->pairs.n ? &run->pairs : NULL,
                         .objective = run->setup.objective,
                         .encoder = &run->setup.encoder,
                         .comm = run->setup.comm,
@@ -249,6 +250,10 @@ static void close_run(rt_run *run) {
     rt_progress_line_end(run->line);
     rt_jsonl_close(run->jsonl);
     rt_tensorboard_close(run->tensorboard);
+    rt_pairs_free(&run->pairs);
+    rt_run_catalogue_free(&run->dev_catalogue);
+    rt_run_catalogue_free(&run->test_catalogue);
+    rt_dataset_close(run->items);
     rt_dataset_close(run->train);
     rt_dataset_close(run->dev);
     rt_dataset_close(run->test);
@@ -274,12 +279,10 @@ static rt_status check(const rt_config *cfg) {
     RT_TRY(rt_config_check_training(cfg));
     RT_TRY(check_template(cfg->data.text_a, "data.text_a"));
     RT_TRY(check_template(cfg->data.text_b, "data.text_b"));
-    double value;
-    bool higher;
-    rt_metrics none = {0};
-    if (!rt_metric_by_name(&none, cfg->eval.metric, &value, &higher))
-        return rt_fail(RT_ECONFIG, "eval.metric = %s: expected one of %s", cfg->eval.metric, rt_metric_names());
-    return RT_OK;
+    RT_TRY(check_template(cfg->contrastive.item_text, "contrastive.item_text"));
+    for (int i = 0; i < cfg->contrastive.negatives.n; i++)
+        RT_TRY(check_template(cfg->contrastive.negatives.items[i], "contrastive.negatives"));
+    return rt_run_check_metric(cfg);
 }
 
 rt_status rt_cmd_train(rt_cli *cli) {

@@ -5,6 +5,7 @@
 #include "../track/track.h"
 #include "../train/train.h"
 #include "run_folder.h"
+#include "run_retrieval.h"
 #include "run_state.h"
 #include "setup.h"
 
@@ -15,6 +16,10 @@ typedef struct {
     rt_run_kind kind;
     rt_setup setup;
     rt_dataset *train, *dev, *test;
+    /* train.objective = contrastive: the pairs of train, contrastive.items, and what dev and test are searched for. */
+    rt_pairs pairs;
+    rt_dataset *items;
+    rt_run_catalogue dev_catalogue, test_catalogue;
     rt_run_state state;
     rt_train_settings settings;
     rt_jsonl *jsonl;
@@ -50,6 +55,8 @@ rt_status rt_run_save(void *run, const rt_train_state *state, rt_save_kind kind)
 rt_status rt_run_event(void *run, const rt_train_event *event);
 rt_status rt_run_eval(void *run, rt_train_state *state, double *metric, bool *higher);
 rt_status rt_run_test(rt_run *run);
+/* RT_ECONFIG for an eval.metric that this objective has not. */
+rt_status rt_run_check_metric(const rt_config *cfg);
 /* best.h5 follows eval.metric; else (no data.dev, checkpoint.keep_best = no, a metric that was never defined) it holds
  * the last step's weights. */
 bool rt_run_keeps_best(const rt_run *run);

@@ -38,7 +38,7 @@ rt_status rt_run_settings(rt_run *run) {
     const rt_config *cfg = run->cfg;
     rt_run_state *s = &run->state;
     if (run->kind != RT_RUN_RESUME) {
-        uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_rows(run->train), cfg->train.batch_size);
+        uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_examples(run->train), cfg->train.batch_size);
         uint64_t total = (uint64_t)per_epoch * (uint64_t)cfg->train.epochs;
         if (cfg->train.max_steps >= 0 && (uint64_t)cfg->train.max_steps < total) total = (uint64_t)cfg->train.max_steps;
         if (total > UINT32_MAX)
@@ -55,7 +55,7 @@ rt_status rt_run_settings(rt_run *run) {
     run->settings =
         (rt_train_settings){.batch_size = cfg->train.batch_size,
                             .micro_tokens = run->setup.micro_tokens,
-                            .max_seqs = cfg->train.batch_size,
+                            .max_seqs = cfg->train.batch_size * rt_setup_sides(cfg),
                             .seed = cfg->run.seed,
                             .learning_rate = cfg->optimizer.learning_rate,
                             .beta1 = cfg->optimizer.beta1,
@@ -111,7 +111,7 @@ static double estimate(rt_run *run) {
     const rt_data_stats *t = rt_dataset_stats(run->train);
     const rt_train_state *s = &run->state.train;
     uint64_t steps = s->total_steps - s->step;
-    uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_rows(run->train), run->cfg->train.batch_size);
+    uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_examples(run->train), run->cfg->train.batch_size);
     tokens = (double)t->tokens * (double)steps / per_epoch;
     seconds += tokens * 3.0 * flops_per_token(b, t->mean_len) / speed * 1.2;
     seconds += (double)steps * 28.0 * (double)rt_param_count(&run->setup.table, true) / 20e9;
@@ -143,19 +143,19 @@ rt_status rt_run_plan(rt_run *run) {
     rt_info(log,
             "model: %d layers x %d, %d heads, feed-forward %d, vocabulary %d, %s pooling, %d label%s; %.2f M "
             "parameters, %.2f M trained (%s)",
-            s->bert.layers, s->bert.hidden, s->bert.heads, s->bert.ffn, s->bert.vocab,
-            s->bert.pooling == RT_POOL_CLS ? "CLS" : "mean", s->n_labels, s->n_labels == 1 ? "" : "s",
-            (double)rt_param_count(&s->table, false) / 1e6, (double)rt_param_count(&s->table, true) / 1e6,
-            frozen_text(cfg, buffer));
+            s->bert.layers, s->bert.hidden, s->bert.heads, s->bert.ffn, s->bert.vocab, rt_pooling_name(s->bert.pooling),
+            s->n_labels, s->n_labels == 1 ? "" : "s", (double)rt_param_count(&s->table, false) / 1e6,
+            (double)rt_param_count(&s->table, true) / 1e6, frozen_text(cfg, buffer));
     rt_text memory = {0};
     rt_setup_memory_text(s, &memory);
     rt_info(log, "memory: %s", memory.data ? memory.data : "");
     rt_text_free(&memory);
     rt_info(log,
-            "training: %llu steps of %d sequences (%u an epoch), micro-batches of at most %d tokens, %s %g, %s "
+            "training: %llu steps of %d %s (%u an epoch), micro-batches of at most %d tokens, %s %g, %s "
             "schedule, %llu warm-up steps",
             (unsigned long long)t->total_steps, cfg->train.batch_size,
-            rt_steps_per_epoch(rt_dataset_rows(run->train), cfg->train.batch_size), run->settings.micro_tokens,
+            rt_setup_gives_vectors(cfg) ? "pairs" : "sequences",
+            rt_steps_per_epoch(rt_dataset_examples(run->train), cfg->train.batch_size), run->settings.micro_tokens,
             cfg->optimizer.type == RT_CFG_ADAMW ? "AdamW" : "Adam", cfg->optimizer.learning_rate,
             cfg->schedule.type == RT_CFG_SCHEDULE_LINEAR   ? "linear"
             : cfg->schedule.type == RT_CFG_SCHEDULE_COSINE ? "cosine"

@@ -4,11 +4,13 @@
 #include "live.h"
 #include "run.h"
 #include "score.h"
+#include "signals.h"
 #include <math.h>
 #include <string.h>
 
 static double epoch_of(const rt_run *run) {
-    return (double)run->state.train.step / rt_steps_per_epoch(rt_dataset_rows(run->train), run->cfg->train.batch_size);
+    return (double)run->state.train.step /
+           rt_steps_per_epoch(rt_dataset_examples(run->train), run->cfg->train.batch_size);
 }
 
 static void json_number(rt_text *t, const char *key, double value) {
@@ -110,21 +112,74 @@ rt_status rt_run_event(void *context, const rt_train_event *e) {
     return RT_OK;
 }
 
-/* Scores a set; metrics belong to the caller. */
-static rt_status score(rt_run *run, const rt_dataset *ds, const char *split, rt_data_slices *slices,
-                       rt_metrics *metrics) {
+/* What an evaluation found: of labels, or of vectors. */
+typedef struct {
+    bool vectors;
+    rt_metrics labels;
+    rt_data_slices slices;
+    rt_retrieval_metrics retrieval;
+} findings;
+
+static void findings_free(findings *f) {
+    rt_metrics_free(&f->labels);
+    rt_data_slices_free(&f->slices);
+}
+
+static bool find_metric(const findings *f, const char *name, double *value, bool *higher) {
+    return f->vectors ? rt_retrieval_by_name(&f->retrieval, name, value, higher)
+                      : rt_metric_by_name(&f->labels, name, value, higher);
+}
+
+rt_status rt_run_check_metric(const rt_config *cfg) {
+    const findings none = {.vectors = rt_setup_gives_vectors(cfg)};
+    double value;
+    bool higher;
+    if (find_metric(&none, cfg->eval.metric, &value, &higher)) return RT_OK;
+    return rt_fail(RT_ECONFIG, "eval.metric = %s: train.objective = %s has %s", cfg->eval.metric,
+                   none.vectors ? "contrastive" : "classify", none.vectors ? rt_retrieval_names() : rt_metric_names());
+}
+
+static bool wants_stop(void *context) {
+    (void)context;
+    return rt_signals_stop();
+}
+
+static rt_status search(rt_run *run, const rt_dataset *ds, rt_run_catalogue *catalogue, rt_live *live, findings *f) {
+    if (!catalogue->catalogue.queries.n) {
+        RT_TRY(rt_run_catalogue_new(ds, run->train, run->items, catalogue));
+        if (catalogue->left_out && rt_run_leads(run))
+            rt_warn(run->cli->log, "%llu rows are left out: contrastive.items has not their items",
+                    (unsigned long long)catalogue->left_out);
+    }
+    return rt_retrieve_evaluate(&run->setup.encoder, &catalogue->catalogue, run->setup.comm,
+                                &(rt_catalogue_options){.batch_tokens = run->cfg->eval.batch_tokens,
+                                                        .max_seqs = run->setup.eval_max_seqs,
+                                                        .unit = true,
+                                                        .context = live,
+                                                        .stop = wants_stop,
+                                                        .progress = rt_live_evaluating},
+                                &f->retrieval);
+}
+
+/* Scores a set; what is found belongs to the caller. */
+static rt_status score(rt_run *run, const rt_dataset *ds, const char *split, findings *f) {
     rt_live live = rt_live_begin(run->cli, split);
-    rt_status rc = rt_cli_score(&run->setup, ds, &live, rt_live_evaluating, slices, metrics);
+    f->vectors = rt_setup_gives_vectors(run->cfg);
+    rt_status rc = f->vectors ? search(run, ds, ds == run->dev ? &run->dev_catalogue : &run->test_catalogue, &live, f)
+                              : rt_cli_score(&run->setup, ds, &live, rt_live_evaluating, &f->slices, &f->labels);
     rt_progress_line_end(run->line);
     return rc;
 }
 
 /* The report goes to stdout, report.txt, metrics.jsonl and TensorBoard. */
-static rt_status publish(rt_run *run, const char *split, const rt_metrics *m) {
+static rt_status publish(rt_run *run, const char *split, const findings *f) {
     rt_text t = {0};
     rt_text_printf(&t, "%s, step %llu (epoch %.2f)\n\n", split, (unsigned long long)run->state.train.step,
                    epoch_of(run));
-    rt_metrics_text(m, &t);
+    if (f->vectors)
+        rt_retrieval_text(&f->retrieval, &t);
+    else
+        rt_metrics_text(&f->labels, &t);
     rt_text_puts(&t, "\n");
     rt_status rc = rt_text_status(&t);
     if (rc == RT_OK) rt_cli_show(run->cli, t.data, t.size);
@@ -133,15 +188,18 @@ static rt_status publish(rt_run *run, const char *split, const rt_metrics *m) {
     RT_TRY(rc);
     json_start(run, "eval", &t);
     rt_text_printf(&t, ", \"split\": \"%s\", ", split);
-    rt_metrics_json(m, true, &t);
+    if (f->vectors)
+        rt_retrieval_json(&f->retrieval, true, &t);
+    else
+        rt_metrics_json(&f->labels, true, &t);
     RT_TRY(json_finish(run, &t));
-    static const char *const tags[] = {"auc", "gauc", "log_loss", "accuracy"};
+    static const char *const tags[] = {"auc", "gauc", "log_loss", "accuracy", "recall@20", "mrr@10", "ndcg@10"};
     for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++) {
         char tag[64];
         double value;
         bool higher;
         snprintf(tag, sizeof tag, "%s/%s", split, tags[i]);
-        if (rt_metric_by_name(m, tags[i], &value, &higher)) scalar(run, tag, value);
+        if (find_metric(f, tags[i], &value, &higher)) scalar(run, tag, value);
     }
     return RT_OK;
 }
@@ -160,16 +218,14 @@ static rt_status share_metric(rt_comm *comm, double *metric, bool *higher) {
 
 rt_status rt_run_eval(void *context, rt_train_state *state, double *metric, bool *higher) {
     rt_run *run = context;
-    rt_metrics m = {0};
-    rt_data_slices slices = {0};
+    findings f = {0};
     (void)state;
     bool leads = rt_run_leads(run);
-    rt_status rc = score(run, run->dev, "dev", &slices, &m);
-    if (rc == RT_OK && leads) rc = publish(run, "dev", &m);
-    if (rc == RT_OK && leads && !rt_metric_by_name(&m, run->cfg->eval.metric, metric, higher))
-        rc = rt_fail(RT_ECONFIG, "eval.metric = %s: expected one of %s", run->cfg->eval.metric, rt_metric_names());
-    rt_metrics_free(&m);
-    rt_data_slices_free(&slices);
+    rt_status rc = score(run, run->dev, "dev", &f);
+    if (rc == RT_OK && leads) rc = publish(run, "dev", &f);
+    if (rc == RT_OK && leads && !find_metric(&f, run->cfg->eval.metric, metric, higher))
+        rc = rt_run_check_metric(run->cfg);
+    findings_free(&f);
     return rc == RT_OK ? share_metric(run->setup.comm, metric, higher) : rc;
 }
 
@@ -187,11 +243,9 @@ rt_status rt_run_test(rt_run *run) {
         RT_TRY(rt_setup_reload(&run->setup, run->folder.best));
         run->setup.logit_shift = 0.0; /* best.h5 has it in its bias */
     }
-    rt_metrics m = {0};
-    rt_data_slices slices = {0};
-    rt_status rc = score(run, run->test, "test", &slices, &m);
-    if (rc == RT_OK && rt_run_leads(run)) rc = publish(run, "test", &m);
-    rt_metrics_free(&m);
-    rt_data_slices_free(&slices);
+    findings f = {0};
+    rt_status rc = score(run, run->test, "test", &f);
+    if (rc == RT_OK && rt_run_leads(run)) rc = publish(run, "test", &f);
+    findings_free(&f);
     return rc;
 }

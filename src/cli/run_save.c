@@ -195,7 +195,7 @@ rt_status rt_run_save(void *context, const rt_train_state *state, rt_save_kind k
         bool wanted = kind == RT_SAVE_LAST || (kind == RT_SAVE_NUMBERED && run->cfg->checkpoint.keep > 0);
         return wanted && run->setup.comm->shards ? send_moments(&run->setup) : RT_OK;
     }
-    uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_rows(run->train), run->cfg->train.batch_size);
+    uint32_t per_epoch = rt_steps_per_epoch(rt_dataset_examples(run->train), run->cfg->train.batch_size);
     run->state.epoch = (uint32_t)(state->step / per_epoch);
     run->state.step_in_epoch = (uint32_t)(state->step % per_epoch);
     run->state.train.reports = run->folder.reports;

@@ -63,6 +63,17 @@ static rt_status source_base(rt_setup *s, const char *base, rt_tokenizer_options
     return s->vocab ? RT_OK : rt_fail(RT_ENOMEM, "out of memory for the vocabulary");
 }
 
+/* An encoder that gives the first token's vectors would lose by a mean that nobody asked for. */
+static rt_status pool_for_vectors(rt_setup *s, const char *base) {
+    const bool first = s->source && s->bert.pooling == RT_POOL_FIRST;
+    if (first && !rt_config_is_set(s->cfg, "model.pooling"))
+        return rt_fail(RT_ECONFIG,
+                       "%s pools by the first token; set model.pooling = cls to go on so (or mean to change it)", base);
+    s->bert.pooling = s->cfg->model.pooling == RT_CFG_POOLING_MEAN ? RT_POOL_MEAN : RT_POOL_FIRST;
+    s->bert.head_dropout = 0;
+    return RT_OK;
+}
+
 static void override_rate(double wanted, float *rate) {
     if (!isnan(wanted)) *rate = (float)wanted;
 }
@@ -85,9 +96,15 @@ rt_status rt_setup_base(rt_setup *s, const char *base, bool training) {
         override_rate(cfg->model.dropout, &s->bert.dropout);
         override_rate(cfg->model.attention_dropout, &s->bert.attention_dropout);
         override_rate(cfg->model.head_dropout, &s->bert.head_dropout);
-        RT_TRY(copy_labels(s, cfg->model.labels.n, config_label, cfg));
+        if (rt_setup_gives_vectors(cfg)) RT_TRY(pool_for_vectors(s, base));
+        RT_TRY(copy_labels(s, rt_setup_gives_vectors(cfg) ? 0 : cfg->model.labels.n, config_label, cfg));
     } else {
         RT_TRY(copy_labels(s, rt_source_label_count(s->source), source_label, s->source));
+        if (!s->n_labels && rt_setup_gives_vectors(cfg))
+            return rt_fail(RT_ECONFIG,
+                           "%s was trained for vectors (train.objective = contrastive) and has no labels to predict; "
+                           "rectrain embed, search and recommend take it",
+                           base);
         if (!s->n_labels)
             return rt_fail(RT_ECONFIG,
                            "%s has no classification head: it was only converted. Train it first: rectrain --config "
@@ -107,11 +124,31 @@ static int round_up(int64_t n, int to) {
     return (int)((n + to - 1) / to * to);
 }
 
+static rt_contrastive_options contrastive_options(const rt_config *cfg) {
+    const int sides = rt_setup_sides(cfg);
+    return (rt_contrastive_options){.max_rows = cfg->train.batch_size,
+                                    .sides = sides,
+                                    .max_micro = cfg->train.batch_size * sides,
+                                    .scale = cfg->contrastive.scale,
+                                    .symmetric = cfg->contrastive.symmetric,
+                                    .mask_clicked = cfg->contrastive.mask_clicked};
+}
+
+static rt_status new_objective(rt_setup *s) {
+    const rt_config *cfg = s->cfg;
+    if (rt_setup_gives_vectors(cfg)) {
+        const rt_contrastive_options options = contrastive_options(cfg);
+        return rt_objective_contrastive_new(&options, &s->objective);
+    }
+    return rt_objective_classify_new(&(rt_classify_options){.labels = s->n_labels,
+                                                            .smoothing = (float)cfg->train.label_smoothing,
+                                                            .max_micro = cfg->train.batch_size},
+                                     &s->objective);
+}
+
 rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t largest_step_tokens, int micro_tokens) {
     const rt_config *cfg = s->cfg;
-    rt_classify_options options = {
-        .labels = s->n_labels, .smoothing = (float)cfg->train.label_smoothing, .max_micro = cfg->train.batch_size};
-    RT_TRY(rt_objective_classify_new(&options, &s->objective));
+    RT_TRY(new_objective(s));
     RT_TRY(rt_encoder_add_params(&s->table, &s->bert));
     RT_TRY(s->objective->add_params(s->objective, &s->table, &s->bert));
     rt_freeze freeze = {.embeddings = cfg->train.freeze.kind == RT_FREEZE_EMBEDDINGS,
@@ -149,7 +186,11 @@ rt_status rt_setup_model(rt_setup *s, bool training, int longest, int64_t larges
         int64_t tokens = s->micro_tokens > longest ? s->micro_tokens : longest;
         if (largest_step_tokens > 0 && largest_step_tokens < tokens) tokens = largest_step_tokens;
         sizes.train_tokens = round_up(tokens, 64);
-        sizes.train_seqs = cfg->train.batch_size;
+        sizes.train_seqs = cfg->train.batch_size * rt_setup_sides(cfg);
+        if (rt_setup_gives_vectors(cfg)) {
+            const rt_contrastive_options options = contrastive_options(cfg);
+            rt_contrastive_sizes(&options, &sizes.head_rows, &sizes.head_width);
+        }
     }
     RT_TRY(rt_encoder_measure(&s->model, &sizes, &s->bytes_activations, &s->bytes_workspace));
     RT_TRY(rt_encoder_new(&s->model, &sizes, &s->encoder));

@@ -36,6 +36,15 @@ typedef struct {
     double logit_shift; /* what the last label's logits lack in evaluation: ln(data.negative_keep) while training */
 } rt_setup;
 
+/* train.objective = contrastive: vectors instead of labels. */
+static inline bool rt_setup_gives_vectors(const rt_config *cfg) {
+    return cfg->train.objective == RT_CFG_OBJECTIVE_CONTRASTIVE;
+}
+/* Texts of a row that such a run embeds: text_a, text_b, negatives. */
+static inline int rt_setup_sides(const rt_config *cfg) {
+    return rt_setup_gives_vectors(cfg) ? 2 + cfg->contrastive.negatives.n : 1;
+}
+
 /* Everything is released by rt_setup_close, from any state. */
 void rt_setup_close(rt_setup *s);
 

@@ -37,6 +37,7 @@ static rt_status check_data(const rt_config *cfg) {
 
 static rt_status check_metric(const rt_config *cfg) {
     const char *metric = cfg->eval.metric;
+    if (cfg->train.objective == RT_CFG_OBJECTIVE_CONTRASTIVE) return RT_OK;
     bool grouped = !strncmp(metric, "gauc", 4) || !strncmp(metric, "mrr", 3) || !strncmp(metric, "ndcg", 4);
     if (grouped && !cfg->data.group)
         return rt_fail(RT_ECONFIG,
@@ -83,7 +84,30 @@ static rt_status check_random(const rt_config *cfg) {
     return RT_OK;
 }
 
+/* What speaks of labels has no meaning for vectors; to pass over it would be to change what was asked for. */
+static rt_status check_contrastive(const rt_config *cfg) {
+    const struct {
+        bool set;
+        const char *name;
+    } foreign[] = {{cfg->train.class_weights.kind != RT_WEIGHTS_NONE, "train.class_weights"},
+                   {cfg->train.label_smoothing > 0, "train.label_smoothing"},
+                   {cfg->data.negative_keep < 1, "data.negative_keep"},
+                   {!isnan(cfg->eval.threshold), "eval.threshold"},
+                   {cfg->data.slice.n > 0, "data.slice"}};
+    if (cfg->train.objective != RT_CFG_OBJECTIVE_CONTRASTIVE) return RT_OK;
+    if (!cfg->data.text_b)
+        return rt_fail(RT_ECONFIG,
+                       AT "train.objective = contrastive learns from pairs; set data.text_b to the text of the item",
+                       rt_config_origin(cfg, "train.objective"));
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
+        if (foreign[i].set)
+            return rt_fail(RT_ECONFIG, AT "%s has no meaning with train.objective = contrastive; leave it out",
+                           rt_config_origin(cfg, foreign[i].name), foreign[i].name);
+    return RT_OK;
+}
+
 rt_status rt_config_check_training(const rt_config *cfg) {
+    RT_TRY(check_contrastive(cfg));
     const char *file = cfg->path ? cfg->path : "configuration";
     if (cfg->data.negative_keep < 1 && cfg->model.labels.n > 2)
         return rt_fail(RT_ECONFIG,

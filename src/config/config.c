@@ -282,6 +282,16 @@ static rt_status expand_files(rt_config *cfg) {
     return RT_OK;
 }
 
+/* Defaults that hang on train.objective: vectors are means of tokens, and judged by how they find. */
+static rt_status suit_vectors(rt_config *cfg) {
+    if (cfg->train.objective != RT_CFG_OBJECTIVE_CONTRASTIVE) return RT_OK;
+    if (!rt_config_is_set(cfg, "model.pooling")) cfg->model.pooling = RT_CFG_POOLING_MEAN;
+    if (rt_config_is_set(cfg, "eval.metric")) return RT_OK;
+    free(cfg->eval.metric);
+    cfg->eval.metric = rt_strdup("recall@20");
+    return cfg->eval.metric ? RT_OK : rt_fail(RT_ENOMEM, "configuration: out of memory");
+}
+
 rt_status rt_config_load(const rt_config_request *q, rt_log *log, rt_config **out) {
     rt_config *cfg = NULL;
     rt_status rc;
@@ -294,6 +304,7 @@ rt_status rt_config_load(const rt_config_request *q, rt_log *log, rt_config **ou
     RT_GO(apply_environment(cfg, q->environment, log));
     for (int i = 0; i < q->n_sets; i++) RT_GO(apply_set(cfg, q->sets[i]));
     settle_texts(cfg);
+    RT_GO(suit_vectors(cfg));
     RT_GO(name_the_run(cfg));
     RT_GO(rt_config_check(cfg));
     RT_GO(expand_files(cfg));

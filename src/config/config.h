@@ -43,7 +43,7 @@ typedef enum { RT_CFG_TRUNCATE_LONGEST_FIRST, RT_CFG_TRUNCATE_A, RT_CFG_TRUNCATE
 typedef enum { RT_CFG_SIDE_RIGHT, RT_CFG_SIDE_LEFT } rt_config_side;
 typedef enum { RT_CFG_SPECIAL_SPLIT, RT_CFG_SPECIAL_MATCH } rt_config_special_tokens;
 typedef enum { RT_CFG_BAD_STOP, RT_CFG_BAD_SKIP } rt_config_on_bad; /* on_bad_row, on_nonfinite */
-typedef enum { RT_CFG_OBJECTIVE_CLASSIFY } rt_config_objective;
+typedef enum { RT_CFG_OBJECTIVE_CLASSIFY, RT_CFG_OBJECTIVE_CONTRASTIVE } rt_config_objective;
 typedef enum { RT_FREEZE_NONE, RT_FREEZE_EMBEDDINGS, RT_FREEZE_LAYERS } rt_freeze_kind;
 typedef struct {
     rt_freeze_kind kind;
@@ -113,6 +113,13 @@ typedef struct rt_config {
         rt_config_on_bad on_nonfinite;
         bool recompute;
     } train;
+    struct {
+        double scale;
+        bool symmetric, mask_clicked, log_frequency;
+        rt_config_list negatives; /* columns or templates */
+        rt_config_list items;     /* files of the catalogue: expanded */
+        char *item_text;          /* NULL: data.text_b */
+    } contrastive;
     struct {
         rt_config_optimizer type;
         double learning_rate, beta1, beta2, epsilon, weight_decay;

@@ -16,12 +16,13 @@ static const char *const truncation_names[] = {"longest_first", "text_a", "text_
 static const char *const side_names[] = {"right", "left", NULL};
 static const char *const special_names[] = {"split", "match", NULL};
 static const char *const bad_names[] = {"stop", "skip", NULL};
-static const char *const objective_names[] = {"classify", NULL};
+static const char *const objective_names[] = {"classify", "contrastive", NULL};
 static const char *const optimizer_names[] = {"adam", "adamw", NULL};
 static const char *const schedule_names[] = {"constant", "linear", "cosine", NULL};
 static const char *const metric_names[] = {
-    "auc",    "average_precision", "log_loss", "brier",   "ne",       "ece",      "gauc",        "gauc_mean",
-    "mrr@10", "mrr_mind",          "ndcg@5",   "ndcg@10", "accuracy", "macro_f1", "weighted_f1", NULL};
+    "auc",      "average_precision", "log_loss",  "brier",     "ne",         "ece",      "gauc",        "gauc_mean",
+    "mrr@10",   "mrr_mind",          "ndcg@5",    "ndcg@10",   "accuracy",   "macro_f1", "weighted_f1", "recall@1",
+    "recall@5", "recall@10",         "recall@20", "recall@50", "recall@100", "ndcg@20",  NULL};
 static const char *const test_names[] = {"best", "last", NULL};
 static const char *const usr1_names[] = {"stop", "save", NULL};
 static const char *const shard_names[] = {"auto", "no", "yes", NULL};
@@ -76,7 +77,8 @@ static const rt_option table[] = {
      .help = "Names of the labels in the order of their values 0, 1, ... One name: one score, trained by binary "
              "cross-entropy (served as a re-ranker). Two or more: softmax (served as a classifier)."},
     {AT(model, pooling, ENUM), MEANING, .initial = "cls", .names = pooling_names,
-     .help = "What the head sees: cls, the first token through BERT's pooler, or mean, the mean of all tokens."},
+     .help = "What the head sees: cls, the first token through BERT's pooler, or mean, the mean of all tokens. objective = "
+             "contrastive: mean unless set; cls is the first token itself, without the pooler."},
     {AT(model, dropout, DOUBLE), MEANING, RANGE(0, 1), .below_high = true,
      .help = "Dropout of hidden states. Unset: as the base's config.json (init = random: 0.1)."},
     {AT(model, attention_dropout, DOUBLE), MEANING, RANGE(0, 1), .below_high = true,
@@ -132,7 +134,8 @@ static const rt_option table[] = {
      .help = "The folder of the token cache. Unset: cache in the run's folder. none: tokenise in memory and keep nothing."},
 
     {AT(train, objective, ENUM), MEANING, .initial = "classify", .names = objective_names,
-     .help = "What is learnt. classify: the label of each row."},
+     .help = "What is learnt. classify: the label of each row, from both texts at once. contrastive: vectors of the two texts of "
+             "clicked rows that lie close, for search and recommendation; see [contrastive]."},
     {AT(train, epochs, INT), MEANING, RANGE(1, 100000), .initial = "5",
      .help = "Passes over the training rows."},
     {AT(train, batch_size, INT), MEANING, RANGE(1, 65536), .initial = "16",
@@ -155,6 +158,25 @@ static const rt_option table[] = {
      .help = "A gradient that is not finite: stop, or skip the step and count it."},
     {AT(train, recompute, BOOL), MACHINE, .initial = "no",
      .help = "Compute a layer's activations again in the backward pass instead of keeping them: less memory, more time."},
+
+    {AT(contrastive, scale, DOUBLE), MEANING, RANGE(0, 1000), .above_low = true, .initial = "20",
+     .help = "Factor on the cosine before the softmax over the texts of the batch."},
+    {AT(contrastive, symmetric, BOOL), MEANING, .initial = "no",
+     .help = "yes: the mean of both directions, each text_a among all text_b and each text_b among all text_a."},
+    {AT(contrastive, negatives, LIST), COLUMN(RT_CLASS_MEANING),
+     .help = "Columns (or templates) of texts that were not clicked; they stand beside text_b for every row of the batch. "
+             "Empty ones are passed over."},
+    {AT(contrastive, mask_clicked, BOOL), MEANING, .initial = "yes",
+     .help = "Another row of the batch is no wrong answer where its item (data.item, else the text) is the same, or where it "
+             "is a click of the same user (data.user, else the same text_a)."},
+    {AT(contrastive, log_frequency, BOOL), MEANING, .initial = "no",
+     .help = "Subtract the logarithm of an item's share of the training rows from its score: in-batch softmax meets popular "
+             "items more often and would push them down."},
+    {AT(contrastive, items, FILES), PLACE,
+     .help = "The catalogue that evaluation searches: a table with data.item's column and the text. Unset: the items of "
+             "data.train and of the set evaluated."},
+    {AT(contrastive, item_text, STRING), COLUMN(RT_CLASS_PLACE),
+     .help = "The text of an item of the catalogue. Unset: data.text_b."},
 
     {AT(optimizer, type, ENUM), MEANING, .initial = "adam", .names = optimizer_names,
      .help = "adam, or adamw, which decays weights apart from the gradient."},
@@ -182,7 +204,8 @@ static const rt_option table[] = {
      .help = "How often to evaluate on data.dev: 500 steps, 1 epoch or 10 minutes; a bare number means steps. 0: only at "
              "the end."},
     {AT(eval, metric, CHOICE), MEANING, .initial = "auc", .names = metric_names,
-     .help = "What makes a checkpoint the best one, and what train.patience watches."},
+     .help = "What makes a checkpoint the best one, and what train.patience watches. Of vectors (objective = contrastive): "
+             "recall@1 to recall@100, mrr@10, ndcg@10, ndcg@20; unset recall@20."},
     {AT(eval, threshold, DOUBLE), MEANING, RANGE(0, 1),
      .help = "Predict the last label from this score on. Unset: the likeliest label."},
     {AT(eval, batch_tokens, INT), MACHINE, RANGE(512, 16777216), .initial = "8192",

@@ -428,8 +428,23 @@ static void the_digest_sees_meaning_alone(void **state) {
     rt_config_free(plain);
 }
 
+/* Vectors have defaults of their own; what was set stays. */
+static void defaults_of_vectors(void **state) {
+    (void)state;
+    const char *sets[] = {"train.objective=contrastive", "model.pooling=cls", "eval.metric=mrr@10"};
+    for (int n = 0; n <= 3; n++) {
+        rt_config *cfg = NULL;
+        assert_int_equal(rt_config_load(&(rt_config_request){.sets = sets, .n_sets = n}, NULL, &cfg), RT_OK);
+        assert_int_equal(cfg->model.pooling, n == 1 ? RT_CFG_POOLING_MEAN : RT_CFG_POOLING_CLS);
+        assert_string_equal(cfg->eval.metric, n == 0 ? "auc" : n == 3 ? "mrr@10" : "recall@20");
+        assert_true(cfg->contrastive.scale == 20 && !cfg->contrastive.symmetric && cfg->contrastive.mask_clicked);
+        rt_config_free(cfg);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_of_vectors),
         cmocka_unit_test(defaults_are_the_seed_recipe),
         cmocka_unit_test(flags_beat_environment_beats_file_beats_stored),
         cmocka_unit_test(the_first_text_alone_means_single_texts),

@@ -62,7 +62,7 @@ static const struct {
     {"[data]\ngroup =\n[eval]\nmetric = ndcg@10\n", ":4: eval.metric = ndcg@10 needs groups", RT_ECONFIG},
     {"[run]\ndevice = cpu\nprecision = tf32\n", ":3: run.precision = tf32 needs a GPU", RT_ECONFIG},
     {"[eval]\nmetric = f1\n", "eval.metric = f1: expected auc,", RT_ECONFIG},
-    {"[eval]\nmetric = f1\n", "weighted_f1; did you mean macro_f1?", RT_ECONFIG},
+    {"[eval]\nmetric = f1\n", "ndcg@20; did you mean macro_f1?", RT_ECONFIG},
     {"[schedule]\ntype = linaer\n", "expected constant, linear or cosine; did you mean linear?", RT_ECONFIG},
     {"[trainer]\nlr = 1e-5\n", "no section [trainer]; did you mean [train]?", RT_ECONFIG},
     {"[trainer]\nlr = 1e-5\n", "Write in [optimizer]: learning_rate = 1e-5", RT_ECONFIG},
@@ -274,6 +274,9 @@ static void training_needs_more(void **state) {
         {"model.base=x.h5", "run.seed=1", "data.train is not set"},
         {"model.init=random", "data.train=x", "needs model.vocab"},
         {"data.negative_keep=0.5", "model.labels=a,b,c", "data.negative_keep = 0.5 with 3 labels"},
+        {"train.objective=contrastive", "data.text_a=q", "set data.text_b to the text of the item"},
+        {"train.objective=contrastive", "train.label_smoothing=0.1", "train.label_smoothing has no meaning with"},
+        {"train.objective=contrastive", "eval.threshold=0.3", "eval.threshold has no meaning with"},
     };
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         rt_config *cfg = NULL;
