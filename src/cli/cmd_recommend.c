@@ -84,7 +84,8 @@ static rt_status parse_flags(rt_rec *rec) {
         return rt_fail(RT_EUSAGE, "rectrain recommend: --on-bad-row %s: expected stop or skip", cli->on_bad_row);
     rec->skip_bad_rows = cli->on_bad_row && !strcmp(cli->on_bad_row, "skip");
     if (cli->recommend.index && !cli->recommend.retriever)
-        return rt_fail(RT_EUSAGE, "--index %s spares --retriever the items' vectors; users' come from the model: name it",
+        return rt_fail(RT_EUSAGE,
+                       "--index %s spares --retriever the items' vectors; users' come from the model: name it",
                        cli->recommend.index);
     if (cli->recommend.evaluate && cli->output)
         return rt_fail(RT_EUSAGE, "--evaluate prints a table, or JSON with --json; leave --output out");
@@ -104,7 +105,9 @@ static rt_status parse_flags(rt_rec *rec) {
 static rt_status refuse_pipes(const rt_cli *cli) {
     const struct {
         const char *flag, *file;
-    } files[] = {{"--items", cli->join.items}, {"--events", cli->join.events}, {"--users", cli->recommend.users},
+    } files[] = {{"--items", cli->join.items},
+                 {"--events", cli->join.events},
+                 {"--users", cli->recommend.users},
                  {"--evaluate", cli->recommend.evaluate}};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (files[i].file && !strcmp(files[i].file, "-"))
@@ -125,7 +128,10 @@ rt_status rt_cmd_recommend(rt_cli *cli) {
     RT_GO(cli->recommend.evaluate ? rt_rec_evaluate(rec) : rt_rec_write(rec));
 done:
     rt_progress_line_end(cli->line);
-    if (rc == RT_ESTOPPED) rc = rt_fail(rc, "stopped by %s; nothing was written", rt_signals_name());
+    if (rc == RT_ESTOPPED && cli->output)
+        rc = rt_fail(rc, "stopped by %s; %s is as it was before", rt_signals_name(), cli->output);
+    else if (rc == RT_ESTOPPED)
+        rc = rt_fail(rc, "stopped by %s", rt_signals_name());
     rt_rec_free(rec);
     return rc;
 }

@@ -1,7 +1,8 @@
 /* rectrain recommend --evaluate: lists measured on what users clicked later, beside each part alone. A user's held-out
- * items are those that he clicks in the events of --evaluate; what he clicked in --events is seen, and counts neither as
- * found nor as missed unless --keep-seen. Rules hold for every system, diversity for the whole pipeline alone. A part
- * that knows nothing of a user gives an empty list, which finds nothing; only the pipeline falls back to popularity. */
+ * items are those that he clicks in the events of --evaluate; what he clicked in --events is seen, and counts neither
+ * as found nor as missed unless --keep-seen. Rules hold for every system, diversity for the whole pipeline alone. A
+ * part that knows nothing of a user gives an empty list, which finds nothing; only the pipeline falls back to
+ * popularity. */
 #include "../track/track.h"
 #include "recommend_parts.h"
 #include "signals.h"
@@ -44,9 +45,10 @@ static void list_systems(evaluation *e) {
     add_system(e, "item-knn", (const double[RT_PARTS]){[RT_PART_COLLABORATIVE] = 1});
     if (text) add_system(e, "retriever", (const double[RT_PARTS]){[RT_PART_TEXT] = 1});
     if (text && ranker) /* at the weights of the whole, or the ranker's own order where retrieval has none */
-        add_system(e, "retriever + ranker",
-                   (const double[RT_PARTS]){[RT_PART_TEXT] = w[RT_PART_TEXT] > 0 ? w[RT_PART_TEXT] : 1e-9,
-                                            [RT_PART_RANKER] = w[RT_PART_RANKER]});
+        add_system(
+            e, "retriever + ranker",
+            (const double[RT_PARTS]){
+                [RT_PART_TEXT] = w[RT_PART_TEXT] > 0 ? w[RT_PART_TEXT] : 1e-9, [RT_PART_RANKER] = w[RT_PART_RANKER]});
     add_system(e, "pipeline", w);
     e->systems[e->n_systems - 1].recipe = rec->recipe;
 }
@@ -54,7 +56,7 @@ static void list_systems(evaluation *e) {
 static rt_status read_held_out(evaluation *e) {
     rt_rec *rec = e->rec;
     const rt_cli *cli = rec->cli;
-    rec->live.what = cli->recommend.evaluate;
+    rt_rec_phase(rec, "reading", cli->recommend.evaluate);
     rt_events_options o = rt_rec_events_options(rec, cli->recommend.evaluate);
     o.time_optional = true;
     RT_TRY(rt_events_read(&o, &e->held));
@@ -70,7 +72,7 @@ static rt_status read_held_out(evaluation *e) {
     return RT_OK;
 }
 
-/* The user's held-out items that can be found: not seen before, and allowed by the rules' must and must not. */
+/* The user's held-out items, less those that he had seen. What the rules forbid stays: it is missed. */
 static uint32_t held_of(evaluation *e, uint32_t user, uint64_t *seen_before) {
     const rt_rec *rec = e->rec;
     const uint32_t *items, *seen = NULL;
@@ -146,7 +148,7 @@ static rt_status measure_all(evaluation *e) {
     rt_recipe recipes[SYSTEMS];
     uint64_t done = 0;
     for (int s = 0; s < e->n_systems; s++) recipes[s] = e->systems[s].recipe;
-    rec->live.what = "users";
+    rt_rec_phase(rec, "measuring", "users");
     RT_GO(rt_rec_users_open(rec, e->wanted, e->held.n_users, &users));
     for (;;) {
         RT_GO(rt_rec_users_next(users, &e->window));

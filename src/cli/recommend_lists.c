@@ -1,7 +1,8 @@
 /* The parts' lists for a window of users, and one list of them.
  *
- * Text, the collaborative score and popularity each give their best `candidates` items that the rules allow and the user
- * has not seen. They are merged, and the best `candidates` of that are scored by the ranker. Then all four are merged. */
+ * Text, the collaborative score and popularity each give their best `candidates` items that the rules allow and the
+ * user has not seen. They are merged, and the best `candidates` of that are scored by the ranker. Then all four are
+ * merged. */
 #include "../api/scorer.h"
 #include "recommend_parts.h"
 #include "signals.h"

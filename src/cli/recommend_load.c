@@ -17,6 +17,16 @@ double rt_rec_similarity(void *context, uint32_t a, uint32_t b) {
                        rec->width);
 }
 
+void rt_rec_phase(rt_rec *rec, const char *verb, const char *what) {
+    rt_text text = {0};
+    struct rt_progress_line *line = rec->live.line;
+    rec->live = rt_live_begin(rec->cli, what);
+    rec->live.line = line;
+    rt_text_printf(&text, "%s %s", verb, what);
+    if (text.data) rt_progress_line_phase(line, text.data);
+    rt_text_free(&text);
+}
+
 static bool stop_rows(void *context, uint64_t rows) {
     rt_live *live = context;
     if (rows) rt_live_rows(live, "reading", rows);
@@ -53,8 +63,9 @@ static rt_status open_models(rt_rec *rec) {
         rec->cfg = rec->plain;
     }
     if (rec->has[RT_ROLE_RANKER] && !rec->configs[RT_ROLE_RANKER]->data.text_b)
-        return rt_fail(RT_ECONFIG, "%s was trained on single texts (no data.text_b); a ranker reads pairs of a user's "
-                                   "text and an item's",
+        return rt_fail(RT_ECONFIG,
+                       "%s was trained on single texts (no data.text_b); a ranker reads pairs of a user's "
+                       "text and an item's",
                        files[RT_ROLE_RANKER]);
     return RT_OK;
 }
@@ -87,7 +98,7 @@ static const char *item_text(const rt_rec *rec, int role, const char **key) {
 
 static rt_status read_items(rt_rec *rec) {
     const rt_cli *cli = rec->cli;
-    rec->live.what = cli->join.items;
+    rt_rec_phase(rec, "reading", cli->join.items);
     rt_catalogue_options o = {.path = cli->join.items,
                               .id = rec->item_key,
                               .title = cli->join.title ? cli->join.title : "title",
@@ -117,16 +128,42 @@ static rt_status read_items(rt_rec *rec) {
     return RT_OK;
 }
 
+/* "; did you mean ..." of the column's first values. */
+static void near_value(const rt_rec *rec, const rt_rule *rule, rt_text *out) {
+    enum { LOOKED_AT = 2000 };
+    const rt_ids *ids = rec->rules->columns[rule->column].ids;
+    uint32_t all = rt_ids_count(ids), n = 0;
+    char **names = calloc(LOOKED_AT, sizeof *names);
+    for (uint32_t v = 0; names && v < all && n < LOOKED_AT; v++) {
+        size_t size;
+        const char *bytes = rt_ids_get(ids, v, &size);
+        bool of_the_rules = false; /* the values of rules come before those of items */
+        for (int i = 0; i < rec->rules->n; i++)
+            for (int k = 0; k < rec->rules->rules[i].n_values; k++)
+                of_the_rules = of_the_rules ||
+                               (rec->rules->rules[i].column == rule->column && rec->rules->rules[i].values[k] == v);
+        if (!of_the_rules && (names[n] = rt_strndup(bytes, size)) != NULL) n++;
+    }
+    const char *near = names ? rt_did_you_mean(rule->names[0], (const char *const *)names, (int)n) : NULL;
+    if (near) {
+        rt_text_puts(out, "; did you mean ");
+        rt_text_escaped(out, near, strlen(near), 80);
+        rt_text_puts(out, "?");
+    }
+    for (uint32_t v = 0; names && v < n; v++) free(names[v]);
+    free(names);
+}
+
 /* A value that no item has is a slip of the pen more often than not. */
 static void warn_of_rules(const rt_rec *rec) {
     for (int i = 0; i < rec->rules->n; i++) {
         const rt_rule *rule = &rec->rules->rules[i];
+        rt_text near = {0};
+        if (rule->matches == 0 && rule->kind != RT_RULE_AT_MOST) near_value(rec, rule, &near);
         if (rule->matches == 0)
-            rt_warn(rec->cli->log, "%s:%d: %s: no item has %s", rec->rules->path, rule->line, rule->text,
-                    rule->kind == RT_RULE_AT_MOST ? "a value there" : "such a value");
-        else
-            rt_verbose(rec->cli->log, "%s:%d: %s: %llu items have %s", rec->rules->path, rule->line, rule->text,
-                       (unsigned long long)rule->matches, rule->kind == RT_RULE_AT_MOST ? "a value" : "such a value");
+            rt_warn(rec->cli->log, "%s:%d: %s: no item has %s%s", rec->rules->path, rule->line, rule->text,
+                    rule->kind == RT_RULE_AT_MOST ? "a value there" : "such a value", near.data ? near.data : "");
+        rt_text_free(&near);
     }
 }
 
@@ -152,7 +189,7 @@ static rt_status apply_rules(rt_rec *rec) {
 static rt_status read_events(rt_rec *rec) {
     const rt_cli *cli = rec->cli;
     const rt_events *e = &rec->events;
-    rec->live.what = cli->join.events;
+    rt_rec_phase(rec, "reading", cli->join.events);
     rt_events_options o = rt_rec_events_options(rec, cli->join.events);
     RT_TRY(rt_events_read(&o, &rec->events));
     if (e->bad_rows)
@@ -201,8 +238,7 @@ static rt_status count_clicks(rt_rec *rec) {
     if (rc == RT_EUSAGE) return rt_fail_context(rc, "--popularity-window");
     RT_TRY(rc);
     if (rec->recipe.weights[RT_PART_COLLABORATIVE] <= 0 && !cli->recommend.evaluate) return RT_OK;
-    rec->live.what = "items";
-    rt_progress_line_phase(cli->line, "item-item cosine");
+    rt_rec_phase(rec, "neighbours of", "items");
     rt_itemknn_options near = {.neighbours = rec->neighbours,
                                .shrinkage = (double)cli->recommend.shrinkage,
                                .log_counts = cli->recommend.log_counts,
@@ -283,7 +319,7 @@ static rt_status open_index(rt_rec *rec) {
 }
 
 static rt_status embed_items(rt_rec *rec) {
-    rec->live.what = "items";
+    rt_rec_phase(rec, "embedding", "items");
     for (uint32_t from = 0; from < rec->items.n; from += EMBED_AT_ONCE) {
         const float *rows;
         uint32_t n = rec->items.n - from < EMBED_AT_ONCE ? rec->items.n - from : EMBED_AT_ONCE;

@@ -35,7 +35,8 @@ typedef struct {
     const char *user_column, *item_column, *item_key, *time_column, *label_column;
     bool skip_bad_rows;
 
-    const rt_config *cfg; /* that columns come from: the retriever's, else the ranker's, else of the command line alone */
+    const rt_config
+        *cfg; /* that columns come from: the retriever's, else the ranker's, else of the command line alone */
     rt_config *configs[RT_ROLES], *plain;
     rt_cli clis[RT_ROLES]; /* --checkpoint of each is its own */
     rt_setup setups[RT_ROLES];
@@ -63,12 +64,15 @@ typedef struct {
 
 /* What the log and the held-out log have in common, for this file. */
 rt_events_options rt_rec_events_options(rt_rec *rec, const char *path);
+/* What begins now, for the live line: "embedding", "items". */
+void rt_rec_phase(rt_rec *rec, const char *verb, const char *what);
 /* recommend_load.c: models, tables, log, what is computed from them. */
 rt_status rt_rec_load(rt_rec *rec);
 void rt_rec_free(rt_rec *rec);
 double rt_rec_similarity(void *rec, uint32_t a, uint32_t b); /* of vectors, else of clicks */
 
-/* --- users in windows: recommend_users.c ---------------------------------------------------------------------------- */
+/* --- users in windows: recommend_users.c ----------------------------------------------------------------------------
+ */
 
 typedef struct {
     uint32_t user;  /* number, RT_NO_ID: not in the log */
@@ -106,7 +110,8 @@ uint64_t rt_rec_users_bad_rows(const rt_rec_users *users);
 /* The slice of each user of the log, from --users; *out stays NULL where that has no such column. */
 rt_status rt_rec_users_slices(rt_rec *rec, uint32_t **out);
 
-/* --- their lists: recommend_lists.c ---------------------------------------------------------------------------------- */
+/* --- their lists: recommend_lists.c ----------------------------------------------------------------------------------
+ */
 
 /* All parts' lists for a window; the ranker scores what any of these recipes would ask of it. */
 rt_status rt_rec_score(rt_rec *rec, rt_rec_window *window, const rt_recipe *recipes, int n_recipes);

@@ -1,5 +1,5 @@
-/* Whom lists are for, a window at a time: the rows of a table of users, or the users of the log. What the table does not
- * say of a user, the log does: his history, and the slice that he clicked most. */
+/* Whom lists are for, a window at a time: the rows of a table of users, or the users of the log. What the table does
+ * not say of a user, the log does: his history, and the slice that he clicked most. */
 #include "../data/template.h"
 #include "../track/track.h"
 #include "recommend_parts.h"
@@ -134,7 +134,8 @@ static void put(rt_rec_window *w, const char *bytes, size_t size, size_t *at, si
     if (size) rt_text_append(&w->bytes, bytes, size);
 }
 
-/* The slice that the user clicked most, ties to the smaller number. A user has few slices, so plain counting will do. */
+/* The slice that the user clicked most, ties to the smaller number. A user has few slices, so plain counting will do.
+ */
 static uint32_t slice_of_clicks(const rt_rec *rec, uint32_t user) {
     const uint32_t *items, *slices = rec->items.slices;
     uint32_t n = rt_events_history(&rec->events, user, &items), best = RT_NO_ID, most = 0;

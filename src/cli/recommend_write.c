@@ -157,7 +157,8 @@ static rt_status put_user(writer *w, uint32_t i) {
 static void tell(const writer *w, uint64_t bad_rows) {
     const rt_rec *rec = w->rec;
     rt_log *log = rec->cli->log;
-    if (bad_rows) rt_warn(log, "%s: %llu bad rows were skipped", rec->cli->recommend.users, (unsigned long long)bad_rows);
+    if (bad_rows)
+        rt_warn(log, "%s: %llu bad rows were skipped", rec->cli->recommend.users, (unsigned long long)bad_rows);
     rt_info(log, "%llu users, %llu rows%s", (unsigned long long)w->users, (unsigned long long)w->rows,
             w->users ? "" : ": nobody to recommend to");
     if (w->popular_only)
@@ -174,8 +175,7 @@ static void tell(const writer *w, uint64_t bad_rows) {
 
 static rt_status write_all(writer *w, rt_rec_users *users) {
     rt_rec *rec = w->rec;
-    if (!w->jsonl)
-        rt_text_puts(&w->out, "user\trank\titem\tscore\ttext\tranker\tcollaborative\tpopularity\treason\n");
+    if (!w->jsonl) rt_text_puts(&w->out, "user\trank\titem\tscore\ttext\tranker\tcollaborative\tpopularity\treason\n");
     for (;;) {
         RT_TRY(rt_rec_users_next(users, &w->window));
         if (!w->window.n) break;
@@ -194,8 +194,8 @@ rt_status rt_rec_write(rt_rec *rec) {
     const rt_cli *cli = rec->cli;
     writer w = {.rec = rec, .to_stdout = !cli->output || !strcmp(cli->output, "-")};
     w.jsonl = cli->format && !strcmp(cli->format, "jsonl");
-    rec->live.what = "users";
     if (w.to_stdout && cli->terminal && isatty(STDOUT_FILENO)) rec->live.line = NULL;
+    rt_rec_phase(rec, "lists for", "users");
     RT_GO(rt_rec_window_new(rec, &w.window));
     w.chosen = malloc(rec->top * sizeof *w.chosen);
     if (!w.chosen) RT_GO(rt_fail(RT_ENOMEM, "out of memory for lists"));
