@@ -197,7 +197,7 @@ static rt_status check_needed(const rt_command_row *command, const rt_cli *cli) 
         return rt_fail(RT_EUSAGE, "rectrain tokenize needs either --checkpoint FILE.h5 or --vocab FILE");
     if (command->run == rt_cmd_tokenize && cli->checkpoint && cli->cased)
         return rt_fail(RT_EUSAGE, "rectrain tokenize: --cased goes with --vocab; a checkpoint knows its casing");
-    if (command->run != rt_cmd_join && cli->format && strcmp(cli->format, "tsv") != 0 &&
+    if (command->run != rt_cmd_join && command->run != rt_cmd_embed && cli->format && strcmp(cli->format, "tsv") != 0 &&
         strcmp(cli->format, "jsonl") != 0)
         return rt_fail(RT_EUSAGE, "rectrain %s: --format %s: expected tsv or jsonl", command->name, cli->format);
     return RT_OK;
@@ -239,7 +239,8 @@ rt_status rt_args_parse(int argc, char **argv, rt_cli *cli, const rt_command_row
     cli->argc = argc;
     cli->argv = argv;
     cli->program = argc > 0 ? argv[0] : "rectrain";
-    cli->max_length = cli->seed = cli->users = cli->history = cli->negatives = cli->memory = cli->dimensions = cli->top = -1;
+    cli->max_length = cli->seed = cli->users = cli->history = cli->negatives = cli->memory = cli->dimensions =
+        cli->top = -1;
     if (argc <= 1) return *todo = RT_DO_SHORT_HELP, RT_OK;
     if (is_help(argv[1])) return *todo = RT_DO_HELP, RT_OK;
     if (!strcmp(argv[1], "--version")) return *todo = RT_DO_VERSION, RT_OK;
