@@ -9,10 +9,12 @@ enum {
     GROUP = 1024,               /* queries at once */
     PRODUCTS = 4 << 20,         /* of a block, about: below that oneDNN loses a tenth to packing */
     BLOCK_MIN = 4096,           /* items of a block */
-    BLOCK_MAX = 16384,          /* the same, for few queries */
+    BLOCK_MAX = 16384,          /* the same, where there are not many queries */
+    FEW = 32,                   /* queries whose time is that of reading the items, which then stay in the cache */
     BLOCK_FLOATS = 8 << 20,     /* of the items of a block at most, and of what one rt_topk_add should bring */
     CANDIDATE_BYTES = 32 << 20, /* of a group, about */
-    SPARE = 256,                /* candidates beside twice k */
+    PART_BYTES = 256 << 10,     /* of the items that are scored together: half of a core's cache */
+    SPARE = 32,                 /* candidates beside twice k */
     SPARSE = 2,                 /* items are put together where fewer than one in so many may be found */
     UNIT = 8                    /* widths that the backend multiplies are multiples of this */
 };
@@ -139,7 +141,7 @@ static rt_status set_sizes(rt_topk *t, int k) {
     if (group < 8) group = 8;
     const uint64_t groups = (t->n_queries + group - 1) / group;
     group = groups ? (t->n_queries + groups - 1) / groups : 1; /* of like size */
-    block = PRODUCTS / group / 64 * 64;
+    block = group > FEW ? PRODUCTS / group / 64 * 64 : BLOCK_MIN;
     if (block < BLOCK_MIN) block = BLOCK_MIN;
     if (block > BLOCK_MAX) block = BLOCK_MAX;
     if (block * (uint64_t)t->padded > BLOCK_FLOATS) block = BLOCK_FLOATS / (uint64_t)t->padded;
@@ -334,6 +336,24 @@ static rt_status multiply(rt_topk *t, const item_block *b, uint32_t first_query,
     return RT_OK;
 }
 
+/* By parts of the items that stay in a core's cache while its queries score them: their candidates are all over. */
+static void settle(rt_topk *t, uint32_t first_query, uint32_t queries, uint32_t first, uint32_t n) {
+    const uint64_t fit = PART_BYTES / ((uint64_t)t->s.width * sizeof(float)), part = fit ? fit : 1;
+#pragma omp parallel num_threads(t->threads)
+    {
+        float *scratch = t->scratch + (size_t)omp_get_thread_num() * t->s.capacity;
+#pragma omp for schedule(static)
+        for (uint32_t i = 0; i < queries; i++)
+            rt_candidates_tighten(&t->s, first_query + i, &t->candidates[i], scratch);
+        for (uint64_t end = 0; end < n;) {
+            end += part;
+#pragma omp for schedule(static) nowait /* each thread keeps its queries */
+            for (uint32_t i = 0; i < queries; i++)
+                rt_candidates_settle(&t->s, first_query + i, &t->candidates[i], first + end);
+        }
+    }
+}
+
 static rt_status search_group(rt_topk *t, uint32_t first_query, uint32_t queries, const float *items, uint32_t first,
                               uint32_t n) {
     const size_t capacity = t->s.capacity;
@@ -353,10 +373,7 @@ static rt_status search_group(rt_topk *t, uint32_t first_query, uint32_t queries
                                b.numbers, scratch);
         }
     }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(t->threads)
-    for (uint32_t i = 0; i < queries; i++)
-        rt_candidates_settle(&t->s, first_query + i, &t->candidates[i],
-                             t->scratch + (size_t)omp_get_thread_num() * capacity);
+    settle(t, first_query, queries, first, n);
     return RT_OK;
 }
 
@@ -376,6 +393,7 @@ rt_status rt_topk_add(rt_topk *t, const float *items, uint32_t first, uint32_t n
 
 rt_status rt_topk_finish(rt_topk *t, rt_hit *hits) {
     t->finished = true;
+#pragma omp parallel for schedule(static) num_threads(t->threads)
     for (uint32_t q = 0; q < t->n_queries; q++) {
         rt_hit *best = t->s.best + (size_t)q * t->s.k, *to = hits + (size_t)q * t->s.k;
         const uint32_t n = t->s.n_best[q];

@@ -37,7 +37,7 @@ static void set_over(const rt_selection *s, uint32_t q, rt_candidates *c) {
 }
 
 void rt_candidates_begin(const rt_selection *s, uint32_t q, rt_candidates *c) {
-    c->n = 0;
+    c->n = c->done = 0;
     c->floor = -INFINITY;
     rt_candidates_widen(s, q, c);
 }
@@ -74,8 +74,7 @@ static float kth_largest(float *x, uint32_t n, uint32_t k) {
     return x[wanted];
 }
 
-/* Drops the candidates that the k-th largest product leaves without hope. */
-static void tighten(const rt_selection *s, uint32_t q, rt_candidates *c, float *scratch) {
+void rt_candidates_tighten(const rt_selection *s, uint32_t q, rt_candidates *c, float *scratch) {
     if (c->n < s->k) return;
     for (uint32_t i = 0; i < c->n; i++) scratch[i] = c->products[i];
     const double floor = (double)kth_largest(scratch, c->n, s->k) - c->error;
@@ -116,24 +115,17 @@ static void take(rt_selection *s, uint32_t q, rt_candidates *c, float product, u
     c->products[c->n] = product;
     c->items[c->n++] = item;
     if (c->n < s->capacity) return;
-    tighten(s, q, c, scratch);
-    if (c->n > s->capacity - s->capacity / 4) rt_candidates_settle(s, q, c, scratch);
+    rt_candidates_tighten(s, q, c, scratch);
+    if (c->n > s->capacity - s->capacity / 4) rt_candidates_settle(s, q, c, UINT64_MAX);
 }
 
 void rt_candidates_scan(rt_selection *s, uint32_t q, rt_candidates *c, const float *products, uint32_t n,
                         uint32_t first, const uint32_t *numbers, float *scratch) {
-    enum { AT_ONCE = 64 }; /* few of so many are candidates: mostly one comparison of all is enough */
-    for (uint32_t j = 0; j < n; j += AT_ONCE) {
-        const uint32_t end = n - j < AT_ONCE ? n : j + AT_ONCE;
-        const float over = c->over;
-        int any = 0;
-        if (end - j == AT_ONCE) {
-#pragma omp simd reduction(| : any)
-            for (uint32_t i = 0; i < AT_ONCE; i++) any |= products[j + i] > over;
-            if (!any) continue;
-        }
-        for (uint32_t i = j; i < end; i++)
-            if (products[i] > c->over) take(s, q, c, products[i], numbers ? numbers[i] : first + i, scratch);
+    for (uint32_t j = 0; j < n;) {
+        j += rt_products_skip(products + j, n - j, c->over);
+        const uint32_t end = n - j < RT_SCAN_STEP ? n : j + RT_SCAN_STEP;
+        for (; j < end; j++)
+            if (products[j] > c->over) take(s, q, c, products[j], numbers ? numbers[j] : first + j, scratch);
     }
 }
 
@@ -162,21 +154,32 @@ static void rise(rt_hit *heap, uint32_t at, rt_hit hit) {
     heap[at] = hit;
 }
 
-void rt_candidates_settle(rt_selection *s, uint32_t q, rt_candidates *c, float *scratch) {
+static const float *row_of(const rt_selection *s, uint32_t item) {
+    return s->rows + (size_t)(item - s->first) * (size_t)s->width;
+}
+
+/* Rows of candidates lie anywhere: the next one comes while this one is multiplied. */
+static void fetch(const float *row, int width) {
+    enum { LINE = 64 / sizeof(float), MOST = 1024 };
+    for (int i = 0; i < width && i < MOST; i += LINE) __builtin_prefetch(row + i);
+}
+
+void rt_candidates_settle(rt_selection *s, uint32_t q, rt_candidates *c, uint64_t end) {
     rt_hit *best = s->best + (size_t)q * s->k;
     const float *query = s->queries + (size_t)q * (size_t)s->width;
-    tighten(s, q, c, scratch);
-    for (uint32_t i = 0; i < c->n; i++) {
-        if (!(c->products[i] > c->over)) continue;
-        const float *row = s->rows + (size_t)(c->items[i] - s->first) * (size_t)s->width;
-        const rt_hit hit = {c->items[i], rt_pair_score(query, row, s->width)};
+    for (; c->done < c->n && c->items[c->done] < end; c->done++) {
+        const uint32_t at = c->done, item = c->items[at];
+        if (at + 1 < c->n && c->items[at + 1] < end) fetch(row_of(s, c->items[at + 1]), s->width);
+        if (!(c->products[at] > c->over)) continue;
+        const rt_hit hit = {item, rt_pair_score(query, row_of(s, item), s->width)};
         if (s->n_best[q] < s->k) {
             rise(best, s->n_best[q]++, hit);
         } else if (worse(best[0], hit)) {
             sink(best, s->k, 0, hit);
         }
     }
-    c->n = 0;
+    if (c->done < c->n) return;
+    c->n = c->done = 0;
     set_over(s, q, c);
 }
 
