@@ -98,7 +98,7 @@ def case(path, name, pooling, seed, variants, steps):
     params = {k: v.detach().clone() for k, v in model.named_parameters()}
 
     items, users = np.array([3, 5, 3, 8, 5, 9, 2]), np.array([0, 1, 2, 0, 3, 4, 1])
-    text = lambda longest: rng.integers(0, 60, rng.integers(2, longest + 1))
+    text = lambda longest: rng.integers(1, 60, rng.integers(2, longest + 1))  # 0 is the padding, whose row torch leaves out
     titles = {int(i): text(9) for i in sorted(set(items))}
     columns = [[text(22) for _ in range(n)], [titles[int(i)] for i in items]] + [[text(9) for _ in range(n)] for _ in range(NEGATIVES)]
     features = [padded(c) for c in columns]
@@ -200,6 +200,7 @@ def case(path, name, pooling, seed, variants, steps):
 
 def main():
     path = sys.argv[1]
+    torch.set_num_threads(1)  # tensors are tiny
     some = {k: VARIANTS[k] for k in ("plain", "all")}
     case(path, "contrastive-mean", "mean", 11, VARIANTS, ("plain", "all"))
     case(path, "contrastive-cls", "cls", 12, some, ())
