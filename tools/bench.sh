@@ -1,7 +1,7 @@
 #!/bin/bash
 # `make bench`: how fast the pieces and the whole are on this machine. Nothing is judged. `tools/bench.sh quick` takes
 # under half a minute, all of it under four on a quiet machine with two cores.
-# Usage: tools/bench.sh [quick|kernels|attention|tokenize|data|train]...   (none: all five)
+# Usage: tools/bench.sh [quick|kernels|attention|tokenize|data|search|train]...   (none: all six)
 # data takes 160,000 rows of the simulated shop; USERS=625000 makes 10^7 of them and wants 7 GB of room.
 # Texts are made here, always the same: pairs of 48 tokens on average, titles of 11. Models have random weights, which
 # cost what trained ones cost. The last lines are rows for PERFORMANCE.md.
@@ -10,20 +10,20 @@ cd "$(dirname "$0")/.." || exit 1
 build=${BUILD:-build}
 home=$build/bench/data
 what=("$@")
-[ $# -gt 0 ] || what=(kernels attention tokenize data train)
+[ $# -gt 0 ] || what=(kernels attention tokenize data search train)
 quick=
 for w in "${what[@]}"; do
     case $w in
     quick) quick=yes ;;
-    kernels | attention | tokenize | data | train) ;;
+    kernels | attention | tokenize | data | search | train) ;;
     *)
-        echo "usage: tools/bench.sh [quick|kernels|attention|tokenize|data|train]..." >&2
+        echo "usage: tools/bench.sh [quick|kernels|attention|tokenize|data|search|train]..." >&2
         exit 2
         ;;
     esac
 done
-[ "${what[*]}" = quick ] && what=(kernels attention tokenize data train)
-for program in rectrain bench/bench_kernels bench/bench_attention bench/bench_tokenize bench/bench_data; do
+[ "${what[*]}" = quick ] && what=(kernels attention tokenize data search train)
+for program in rectrain bench/bench_kernels bench/bench_attention bench/bench_tokenize bench/bench_data bench/bench_search; do
     if [ ! -x "$build/$program" ]; then
         echo "bench: $build/$program is not there: make bench" >&2
         exit 66
@@ -127,6 +127,18 @@ bench_data() {
     echo "rectrain data, train against test: $out"
     row "rectrain data, train against test" "rectrain data, USERS=$users" "$out"
     rm -rf "$shop" "$home/tokens"
+}
+
+bench_search() {
+    local sizes queries k out=$home/search.txt
+    echo
+    echo "## exact search, $cores threads"
+    for sizes in "1000 20" "1 20" "1000 1000"; do
+        read -r queries k <<< "$sizes"
+        "$build/bench/bench_search" 100000 384 "$queries" "$k" 5 | tee "$out" || return
+        row "exact search in memory, fp32, $cores threads, best of 5" "bench_search 100000 384 $queries $k 5" "$(cat "$out")"
+        [ -z "$quick" ] || return 0
+    done
 }
 
 # train NAME PRECISION DATA BATCH STEPS SETTINGS...: a few steps, without the first two, which make primitives and touch

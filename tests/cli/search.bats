@@ -1,6 +1,19 @@
 #!/usr/bin/env bats
 # Exact search, by the program: what it finds, what it leaves out, what it refuses.
 load common
+load train_shop
+
+# A model for the texts of queries.
+setup_file() {
+    unset_variables
+    cd "$BATS_FILE_TMPDIR" || return 1
+    make_shop 60 20
+    "$PROGRAM" --config tiny.ini --quiet --set run.name=tiny --set run.device=cpu --set train.max_steps=2 > train.out 2>&1 || {
+        cat train.out
+        return 1
+    }
+    cp runs/tiny/best.h5 model.h5
+}
 
 setup() {
     unset_variables
@@ -65,6 +78,32 @@ found() {
     [ "$(found --top 1 --seen hits.tsv --user query --item item)" = "$(printf 'u0: i1\nu1: i9\nu2: i5')" ]
 }
 
+@test "texts become vectors, with the hits of vectors that were made before" {
+    model=$BATS_FILE_TMPDIR/model.h5
+    printf 'item_id\ttitle\na\tw1 v2\nb\tv3\nc\tw3 v4 v5\nd\tw7 q1\n' > items.tsv
+    printf 'user_id\thistory\nann\tw1 v2\nbob\tw3 v4 v5\n' > users.tsv
+    for kind in item:title user:history; do
+        expect 0 embed --checkpoint "$model" --data "${kind%:*}s.tsv" --text "${kind#*:}" --id "${kind%:*}_id" --output "${kind%:*}s.h5"
+    done
+    expect 0 search --index items.h5 --queries users.h5 --top 4
+    awk -F '\t' '$2 == 1 && $4 > 0.9999 { print $1, $3 }' <<< "$output" > best
+    [ "$(cat best)" = "$(printf 'ann a\nbob c')" ]
+    made=$(cut -f 1-3 <<< "$output")
+    expect 0 search --index items.h5 --queries users.tsv --checkpoint "$model" --text history --id user_id --top 4
+    [ "$(cut -f 1-3 <<< "$output")" = "$made" ]
+    printf 'user_id\titem_id\nbob\tc\n' > seen.tsv
+    expect 0 search --index items.h5 --queries users.tsv --checkpoint "$model" --text history --id user_id --top 1 --seen seen.tsv
+    [ "$(cut -f 1-3 <<< "${lines[1]}")" = "$(printf 'ann\t1\ta')" ]
+    lacks "${lines[2]}" "$(printf '\tc\t')"
+    expect 2 search --index items.h5 --queries users.tsv --checkpoint "$model" --text history
+    has "$stderr" "--id says which column"
+    printf 'ann\tw9\n' >> users.tsv
+    expect 65 search --index items.h5 --queries users.tsv --checkpoint "$model" --text history --id user_id
+    has "$stderr" 'users.tsv:4: the id "ann" (column user_id) stands above already'
+    expect 65 search --index items.h5 --queries users.tsv --checkpoint "$model" --text history --id user_id --dimensions 8 --set data.on_bad_row=skip
+    has "$stderr" "of 32 numbers and users.tsv of 8"
+}
+
 @test "jsonl output; ids of any bytes stay one cell and one line" {
     printf '{"id": "a\\tb \\"c\\" \\u001b[31m", "vector": [1, 0]}\n' > items.jsonl
     expect 0 search --index items.jsonl --queries users.jsonl --top 1 --format jsonl
@@ -107,4 +146,26 @@ found() {
     [ "$(cat hits.tsv)" = before ]
     expect 74 search --index items.jsonl --queries users.jsonl --output nowhere/hits.tsv
     expect 74 search --index items.jsonl --queries users.jsonl --output /dev/full
+}
+
+# zeros N WIDTH: a .fbin of vectors of zeros
+zeros() {
+    printf "$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $(($1 % 256)) $(($1 / 256 % 256)) $(($1 / 65536)) 0 $(($2 % 256)) $(($2 / 256)) 0 0)"
+    head -c $(($1 * $2 * 4)) /dev/zero
+}
+
+@test "a signal ends a search: 75, and what was there stays" {
+    zeros 200000 64 > items.fbin
+    zeros 30000 64 > queries.fbin
+    echo before > hits.tsv
+    RECTRAIN_PROGRESS_SECONDS=0.01 "$PROGRAM" search --index items.fbin --queries queries.fbin --top 1 --output hits.tsv 2> log &
+    pid=$!
+    until grep -q "searching items.fbin" log; do kill -0 $pid && sleep 0.01; done
+    kill -TERM $pid
+    status=0
+    wait $pid || status=$?
+    [ "$status" -eq 75 ]
+    has "$(cat log)" "stopped by SIGTERM after"
+    [ "$(cat hits.tsv)" = before ]
+    [ -z "$(find . -name '*.tmp.*')" ]
 }
