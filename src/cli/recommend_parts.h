@@ -2,9 +2,9 @@
 #ifndef RT_CLI_RECOMMEND_PARTS_H
 #define RT_CLI_RECOMMEND_PARTS_H
 #include "../eval/embedder.h"
-#include "../recommend/catalogue.h"
 #include "../recommend/events.h"
 #include "../recommend/fuse.h"
+#include "../recommend/item_table.h"
 #include "../recommend/itemknn.h"
 #include "../recommend/measure.h"
 #include "../recommend/mmr.h"

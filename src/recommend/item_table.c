@@ -1,4 +1,4 @@
-#include "catalogue.h"
+#include "item_table.h"
 #include "../data/join_internal.h"
 #include "../data/template.h"
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The items that can be recommended: ids, texts, slices, and the columns that rules speak of. */
-#ifndef RT_RECOMMEND_CATALOGUE_H
-#define RT_RECOMMEND_CATALOGUE_H
+#ifndef RT_RECOMMEND_ITEM_TABLE_H
+#define RT_RECOMMEND_ITEM_TABLE_H
 #include "../base/text.h"
 #include "rules.h"
 
@@ -14,10 +14,10 @@ typedef struct {
     const char *texts[RT_CATALOGUE_TEXTS]; /* columns or templates; NULL: none */
     const char *keys[RT_CATALOGUE_TEXTS];  /* what named each, for messages: "--item-text" */
     const char *title;                     /* likewise, for histories; cleaned as `rectrain join` cleans titles */
-    bool title_optional;                   /* where the table lacks its column the first text, or the id, stands for it */
-    const char *slice;                     /* column; done without where the table lacks it */
-    rt_ids *slice_names;                   /* borrowed; grows */
-    rt_rules *rules;                       /* borrowed, not bound yet; NULL: none */
+    bool title_optional; /* where the table lacks its column the first text, or the id, stands for it */
+    const char *slice;   /* column; done without where the table lacks it */
+    rt_ids *slice_names; /* borrowed; grows */
+    rt_rules *rules;     /* borrowed, not bound yet; NULL: none */
     bool skip_bad_rows;
     bool (*stop)(void *context, uint64_t rows); /* NULL: never */
     void *context;

@@ -1,5 +1,5 @@
 /* The items' table, and histories as the join writes them. */
-#include "recommend/catalogue.h"
+#include "recommend/item_table.h"
 #include "tests/data/files.h"
 
 static rt_catalogue c;
