@@ -11,6 +11,9 @@ static const char *const our_files[] = {
     "config.json", "model.safetensors",        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "vocab.txt",   "sentence_bert_config.json"};
 #define N_OUR_FILES (sizeof our_files / sizeof *our_files)
+/* Besides, where the folder is one for vectors; Normalize has no file of its own. */
+static const char *const vector_files[] = {"1_Pooling/config.json", "modules.json"};
+#define N_VECTOR_FILES (sizeof vector_files / sizeof *vector_files)
 
 /* --- what cannot be served ---------------------------------------------------------------------------------------- */
 
@@ -40,9 +43,10 @@ static bool is_ours(const char *name) {
     return false;
 }
 
-/* Weights of another layout beside ours would be loaded instead, or with them; other files (README.md, samples) are no
- * harm. A folder that holds things and no export of ours is left alone. */
-static rt_status check_folder(const char *folder) {
+/* Weights of another layout beside ours would be loaded instead, or with them, and modules.json beside a classifier
+ * would make it one for vectors; other files (README.md, samples) are no harm. A folder that holds things and no export
+ * of ours is left alone. */
+static rt_status check_folder(const char *folder, bool vectors) {
     rt_status rc = RT_OK;
     bool any = false, config = false;
     DIR *dir = opendir(folder);
@@ -53,8 +57,13 @@ static rt_status check_folder(const char *folder) {
         any = true;
         config = config || strcmp(name, "config.json") == 0;
         size_t n = strlen(name);
-        if (!is_ours(name) && !strstr(name, ".tmp.") &&
-            (strstr(name, ".safetensors") || (n > 4 && strcmp(name + n - 4, ".bin") == 0)))
+        if (!vectors && strcmp(name, "modules.json") == 0)
+            rc = rt_fail(RT_ECONFIG,
+                         "%s: holds modules.json, by which sentence-transformers takes it for a model of vectors; name "
+                         "a new folder",
+                         folder);
+        else if (!is_ours(name) && !strstr(name, ".tmp.") &&
+                 (strstr(name, ".safetensors") || (n > 4 && strcmp(name + n - 4, ".bin") == 0)))
             rc = rt_fail(RT_ECONFIG,
                          "%s: holds %s, weights of another model, which would be mixed up with the export; "
                          "name a new folder",
@@ -148,10 +157,50 @@ static rt_status make_config(const rt_source *source, rt_text *out) {
 }
 
 static rt_status write_text(const char *folder, const char *name, const rt_text *text) {
-    char *path = rt_path_join(folder, name);
-    if (!path) return rt_fail(RT_ENOMEM, "%s: out of memory", folder);
-    rt_status rc = rt_file_write_atomic(path, text->data, text->size);
+    char *path = rt_path_join(folder, name), *parent = path ? rt_path_dirname(path) : NULL;
+    rt_status rc = parent ? rt_make_folders(parent) : rt_fail(RT_ENOMEM, "%s: out of memory", folder);
+    if (rc == RT_OK) rc = rt_file_write_atomic(path, text->data, text->size);
+    free(parent);
     free(path);
+    return rc;
+}
+
+/* The switches are how sentence-transformers up to 5 and text-embeddings-inference read it, pooling_mode is how 6 does.
+ */
+static void put_pooling(const rt_bert *b, const char *pooling, rt_text *out) {
+    const bool mean = strcmp(pooling, "mean") == 0;
+    rt_text_printf(out,
+                   "{\n  \"word_embedding_dimension\": %d,\n  \"pooling_mode\": \"%s\",\n"
+                   "  \"pooling_mode_cls_token\": %s,\n  \"pooling_mode_mean_tokens\": %s,\n"
+                   "  \"pooling_mode_max_tokens\": false,\n  \"pooling_mode_mean_sqrt_len_tokens\": false,\n"
+                   "  \"include_prompt\": true\n}\n",
+                   b->hidden, pooling, mean ? "false" : "true", mean ? "true" : "false");
+}
+
+static void put_modules(rt_text *out) {
+    static const char *const modules[][2] = {
+        {"", "Transformer"}, {"1_Pooling", "Pooling"}, {"2_Normalize", "Normalize"}};
+    rt_text_puts(out, "[");
+    for (int i = 0; i < 3; i++)
+        rt_text_printf(out,
+                       "%s\n  {\"idx\": %d, \"name\": \"%d\", \"path\": \"%s\", \"type\": "
+                       "\"sentence_transformers.models.%s\"}",
+                       i ? "," : "", i, i, modules[i][0], modules[i][1]);
+    rt_text_puts(out, "\n]\n");
+}
+
+static rt_status write_vector_files(const rt_bert *b, const char *folder, const char *pooling) {
+    rt_status rc = RT_OK;
+    for (size_t i = 0; rc == RT_OK && i < N_VECTOR_FILES; i++) {
+        rt_text text = {0};
+        if (i == 0)
+            put_pooling(b, pooling, &text);
+        else
+            put_modules(&text);
+        rc = rt_text_status(&text);
+        if (rc == RT_OK) rc = write_text(folder, vector_files[i], &text);
+        rt_text_free(&text);
+    }
     return rc;
 }
 
@@ -171,6 +220,10 @@ static rt_status make_text(const rt_source *source, const char *name, int max_le
 }
 
 rt_status rt_export(rt_source *source, const char *folder, int max_length, rt_log *log) {
+    return rt_export_vectors(source, folder, NULL, max_length, log);
+}
+
+rt_status rt_export_vectors(rt_source *source, const char *folder, const char *pooling, int max_length, rt_log *log) {
     rt_status rc;
     rt_text texts[N_OUR_FILES] = {{0}};
     char *weights = NULL;
@@ -183,19 +236,20 @@ rt_status rt_export(rt_source *source, const char *folder, int max_length, rt_lo
         if (strcmp(our_files[i], "model.safetensors") != 0)
             RT_GO(make_text(source, our_files[i], max_length, &texts[i]));
     RT_GO(rt_make_folders(folder));
-    RT_GO(check_folder(folder));
+    RT_GO(check_folder(folder, pooling != NULL));
     weights = rt_path_join(folder, "model.safetensors");
     if (!weights) {
         rc = rt_fail(RT_ENOMEM, "%s: out of memory", folder);
         goto done;
     }
     RT_GO(write_weights(source, weights));
+    if (pooling) RT_GO(write_vector_files(b, folder, pooling));
     /* config.json last: a folder without it is loaded by nobody. */
     for (size_t i = N_OUR_FILES; i-- > 0;)
         if (strcmp(our_files[i], "model.safetensors") != 0) RT_GO(write_text(folder, our_files[i], &texts[i]));
-    rt_info(log, "%s: %d tensors as %s, %d label%s, texts of at most %d tokens", folder, rt_source_tensor_count(source),
-            b->labels ? "BertForSequenceClassification" : "BertModel", b->labels, b->labels == 1 ? "" : "s",
-            max_length);
+    rt_info(log, "%s: %d tensors as %s, %d label%s%s%s, texts of at most %d tokens", folder,
+            rt_source_tensor_count(source), b->labels ? "BertForSequenceClassification" : "BertModel", b->labels,
+            b->labels == 1 ? "" : "s", pooling ? ", pooling " : "", pooling ? pooling : "", max_length);
 done:
     for (size_t i = 0; i < N_OUR_FILES; i++) rt_text_free(&texts[i]);
     free(weights);

@@ -53,5 +53,8 @@ rt_status rt_convert(const char *hf_folder, const char *h5_path, rt_log *log);
 /* `rectrain export`: config.json model.safetensors tokenizer.json tokenizer_config.json special_tokens_map.json
  * vocab.txt sentence_bert_config.json. Refuses mean-pooled classifiers (RT_ECONFIG). max_length for the last. */
 rt_status rt_export(rt_source *source, const char *folder, int max_length, rt_log *log);
+/* The same as a model of sentence-transformers: vectors of length 1, pooled by "cls" or "mean" (NULL: rt_export);
+ * modules.json and 1_Pooling/config.json besides. */
+rt_status rt_export_vectors(rt_source *source, const char *folder, const char *pooling, int max_length, rt_log *log);
 
 #endif

@@ -3,6 +3,7 @@
 #include "../base/file.h"
 #include "../data/template.h"
 #include "../track/track.h"
+#include "setup_embed.h"
 #include "signals.h"
 #include <math.h>
 #include <stdlib.h>
@@ -24,8 +25,8 @@ typedef struct {
 } row_list;
 
 typedef struct {
-    float *logits; /* [n, n_labels] */
-    char **labels;
+    float *logits; /* [n, n_labels]; or vectors, of so many numbers */
+    char **labels; /* NULL: vectors */
     int n_labels;
 } answers;
 
@@ -146,12 +147,16 @@ static rt_status score_folder(rt_cli *cli, const rt_config *cfg, const row_list 
 }
 
 static rt_status compare(const rt_cli *cli, const row_list *rows, const answers *a, const answers *b) {
+    const char *what = a->labels ? "logit" : "number";
     double largest = 0;
     size_t at = 0;
+    if (!a->labels && a->n_labels != b->n_labels)
+        return rt_fail(RT_EINTERNAL, "%s: vectors of %d numbers, but the checkpoint's have %d; the export is wrong",
+                       cli->to, b->n_labels, a->n_labels);
     if (a->n_labels != b->n_labels)
         return rt_fail(RT_EINTERNAL, "%s: %d labels, but the checkpoint has %d; the export is wrong", cli->to,
                        b->n_labels, a->n_labels);
-    for (int k = 0; a->n_labels > 1 && k < a->n_labels; k++)
+    for (int k = 0; a->labels && a->n_labels > 1 && k < a->n_labels; k++)
         if (!rt_streq(a->labels[k], b->labels[k]))
             return rt_fail(RT_EINTERNAL, "%s: label %d is %s, but the checkpoint's is %s; the export is wrong", cli->to,
                            k, b->labels[k], a->labels[k]);
@@ -164,10 +169,10 @@ static rt_status compare(const rt_cli *cli, const row_list *rows, const answers 
     }
     if (!(largest <= LIMIT))
         return rt_fail(RT_EINTERNAL,
-                       "%s: a logit of row %zu of %s differs by %g from the checkpoint's; at most %g is right", cli->to,
-                       at, cli->check, largest, LIMIT);
-    return rt_cli_printf("check: %zu rows of %s, %zu logits, largest difference %g (at most %g is right)\n", rows->n,
-                         cli->check, rows->n * (size_t)a->n_labels, largest, LIMIT);
+                       "%s: a %s of %s %zu of %s differs by %g from the checkpoint's; at most %g is right", cli->to,
+                       what, a->labels ? "row" : "text", at, cli->check, largest, LIMIT);
+    return rt_cli_printf("check: %zu %s of %s, %zu %ss, largest difference %g (at most %g is right)\n", rows->n,
+                         a->labels ? "rows" : "texts", cli->check, rows->n * (size_t)a->n_labels, what, largest, LIMIT);
 }
 
 /* --- request and answer ------------------------------------------------------------------------------------------- */
@@ -182,6 +187,13 @@ static void put_request(const row *r, bool reranker, rt_text *out) {
         rt_text_puts(out, "]");
     }
     rt_text_puts(out, "}");
+}
+
+static void put_numbers(const float *values, int n, rt_text *out) {
+    for (int k = 0; k < n; k++) {
+        if (k) rt_text_puts(out, ", ");
+        rt_text_float(out, values[k]);
+    }
 }
 
 /* All labels, falling by score, as text-embeddings-inference answers; ties in the order of labels. */
@@ -213,6 +225,12 @@ static rt_status write_pairs(const rt_cli *cli, const row_list *rows, const answ
         const float *logits = a->logits + i * (size_t)a->n_labels;
         bool reranker = a->n_labels == 1;
         put_request(r, reranker, &out);
+        if (!a->labels) {
+            rt_text_puts(&out, ", \"answer\": [[");
+            put_numbers(logits, a->n_labels, &out);
+            rt_text_puts(&out, "]]}\n");
+            continue;
+        }
         if (reranker) {
             rt_text_puts(&out, r->b ? ", \"answer\": [{\"index\": 0, \"score\": " : ", \"answer\": [{\"score\": ");
             rt_text_float(&out, (float)(1 / (1 + exp(-(double)logits[0]))));
@@ -223,10 +241,7 @@ static rt_status write_pairs(const rt_cli *cli, const row_list *rows, const answ
             rt_text_puts(&out, "]");
         }
         rt_text_puts(&out, ", \"logits\": [");
-        for (int k = 0; k < a->n_labels; k++) {
-            if (k) rt_text_puts(&out, ", ");
-            rt_text_float(&out, logits[k]);
-        }
+        put_numbers(logits, a->n_labels, &out);
         rt_text_puts(&out, "]}\n");
     }
     rt_status rc = path ? rt_text_status(&out) : rt_fail(RT_ENOMEM, "export --check: out of memory");
@@ -253,6 +268,79 @@ done:
     free_rows(&rows);
     free_answers(&ours);
     free_answers(&theirs);
+    rt_config_free(cfg);
+    return rc;
+}
+
+/* --- vectors ------------------------------------------------------------------------------------------------------ */
+
+/* Each row's second text becomes a row of its own. */
+static rt_status part_texts(row_list *list) {
+    const size_t n = list->n;
+    for (size_t i = 0; i < n; i++) {
+        if (!list->rows[i].b) continue;
+        RT_TRY(push_row(list, list->rows[i].b, list->rows[i].b_size, NULL, 0));
+        free(list->rows[i].b);
+        list->rows[i].b = NULL;
+    }
+    return RT_OK;
+}
+
+static rt_status embed(rt_setup *s, const row_list *rows, answers *out) {
+    rt_embedder *embedder = NULL;
+    const float *vectors = NULL;
+    rt_status rc;
+    RT_GO(rt_setup_embedder(s, rt_signals_stop, &embedder));
+    for (size_t i = 0; i < rows->n; i++) RT_GO(rt_embedder_add(embedder, rows->rows[i].a, rows->rows[i].a_size));
+    RT_GO(rt_embedder_run(embedder, &vectors));
+    out->n_labels = rt_embedder_width(embedder);
+    const size_t bytes = rows->n * (size_t)out->n_labels * sizeof *vectors;
+    out->logits = malloc(bytes);
+    if (!out->logits) RT_GO(rt_fail(RT_ENOMEM, "export --check: out of memory"));
+    memcpy(out->logits, vectors, bytes);
+done:
+    rt_embedder_free(embedder);
+    return rc;
+}
+
+/* What the folder says of pooling is read from it; columns and lengths come from the checkpoint's configuration. */
+static rt_status embed_folder(rt_cli *cli, const rt_config *cfg, const row_list *rows, answers *out) {
+    rt_setup setup = {.cli = cli, .cfg = cfg};
+    rt_source *source = NULL;
+    rt_status rc;
+    RT_GO(rt_source_open_as("--to", cli->to, NULL, &source));
+    const char *pooling = rt_source_sentence_pooling(source);
+    if (!pooling)
+        RT_GO(rt_fail(RT_EINTERNAL, "%s: 1_Pooling/config.json says no pooling; the export is wrong", cli->to));
+    RT_GO(rt_setup_vector_encoder(&setup, cli->to, pooling, "as 1_Pooling/config.json says"));
+    RT_GO(embed(&setup, rows, out));
+done:
+    rt_source_close(source);
+    rt_setup_close(&setup);
+    return rc;
+}
+
+rt_status rt_export_check_vectors(rt_cli *cli) {
+    row_list rows = {0};
+    answers ours = {0}, theirs = {0};
+    rt_config *cfg = NULL;
+    rt_setup setup = {.cli = cli};
+    rt_status rc;
+    rt_signals_install(false);
+    rt_progress_line_phase(cli->line, "comparing vectors");
+    RT_GO(rt_setup_embedding(&setup, &cfg));
+    RT_GO(read_rows(&setup, &rows));
+    RT_GO(part_texts(&rows));
+    RT_GO(embed(&setup, &rows, &ours));
+    RT_GO(embed_folder(cli, cfg, &rows, &theirs));
+    rt_progress_line_end(cli->line);
+    RT_GO(compare(cli, &rows, &ours, &theirs));
+    RT_GO(write_pairs(cli, &rows, &ours));
+done:
+    free_rows(&rows);
+    free_answers(&ours);
+    free_answers(&theirs);
+    rt_setup_close(&setup);
     rt_config_free(cfg);
     return rc;
 }

@@ -2,46 +2,60 @@
 #include <stdlib.h>
 #include <string.h>
 
-static rt_status take_pooling(rt_setup *s) {
-    const char *wanted = s->cli->pooling, *said = rt_source_sentence_pooling(s->source), *why = "--pooling";
-    if (wanted && strcmp(wanted, "cls") != 0 && strcmp(wanted, "mean") != 0)
-        return rt_fail(RT_EUSAGE, "--pooling %s: expected cls or mean", wanted);
-    if (!wanted && said) {
-        wanted = said;
-        why = "as sentence-transformers was told";
+const char *rt_setup_vector_pooling(const rt_config *cfg, const rt_source *source, const char **why) {
+    const char *said = rt_source_sentence_pooling(source);
+    const rt_pooling trained = rt_source_bert(source)->pooling;
+    if (rt_setup_gives_vectors(cfg) && trained != RT_POOL_CLS) {
+        *why = "as it was trained";
+        return trained == RT_POOL_MEAN ? "mean" : "cls";
     }
-    if (!wanted) {
+    *why = "as sentence-transformers was told";
+    return said;
+}
+
+static void take_pooling(rt_setup *s, const char *own, const char *why) {
+    const char *wanted = s->cli->pooling;
+    if (wanted)
+        why = "--pooling";
+    else if (own)
+        wanted = own;
+    else {
         wanted = "mean";
         why = "nothing says otherwise; --pooling cls takes the first token's";
     }
-    if (strcmp(wanted, "mean") != 0) return rt_fail(RT_ECONFIG, "--pooling cls: not yet");
-    s->bert.pooling = RT_POOL_MEAN;
+    const bool mean = strcmp(wanted, "mean") == 0;
+    s->bert.pooling = mean ? RT_POOL_MEAN : RT_POOL_FIRST;
     rt_info(s->cli->log, "vectors are %s (%s)",
-            strcmp(wanted, "mean") == 0 ? "the mean of their tokens' last hidden states"
-                                        : "the first token's last hidden state",
-            why);
-    return RT_OK;
+            mean ? "the mean of their tokens' last hidden states" : "the first token's last hidden state", why);
 }
 
 static int batch_tokens(const rt_config *cfg) {
     return cfg->eval.batch_tokens > cfg->data.max_length ? cfg->eval.batch_tokens : cfg->data.max_length;
 }
 
+rt_status rt_setup_vector_encoder(rt_setup *s, const char *base, const char *own, const char *why) {
+    RT_TRY(rt_setup_base(s, base, true)); /* as training would: no head is needed */
+    take_pooling(s, own, why);
+    RT_TRY(rt_setup_backend(s));
+    return rt_setup_encoder(s, batch_tokens(s->cfg));
+}
+
 rt_status rt_setup_embedding(rt_setup *s, rt_config **cfg) {
     rt_source *source = NULL;
     rt_text name = {0};
+    const char *wanted = s->cli->pooling, *own = NULL, *why = NULL;
+    if (wanted && strcmp(wanted, "cls") != 0 && strcmp(wanted, "mean") != 0)
+        return rt_fail(RT_EUSAGE, "--pooling %s: expected cls or mean", wanted);
     RT_TRY(rt_source_open_as("--checkpoint", s->cli->checkpoint, NULL, &source));
     rt_blob ini = rt_source_config_ini(source);
     rt_text_printf(&name, "%s:/config.ini", s->cli->checkpoint);
     rt_status rc = rt_cli_config(s->cli, ini.bytes, ini.size, name.data, cfg);
     rt_text_free(&name);
+    if (rc == RT_OK) own = rt_setup_vector_pooling(*cfg, source, &why);
     rt_source_close(source);
     RT_TRY(rc);
     s->cfg = *cfg;
-    RT_TRY(rt_setup_base(s, s->cli->checkpoint, true)); /* as training would: no head is needed */
-    RT_TRY(take_pooling(s));
-    RT_TRY(rt_setup_backend(s));
-    return rt_setup_encoder(s, batch_tokens(*cfg));
+    return rt_setup_vector_encoder(s, s->cli->checkpoint, own, why);
 }
 
 rt_status rt_setup_embedder(rt_setup *s, bool (*stop)(void), rt_embedder **out) {

@@ -12,6 +12,14 @@ setup_file() {
         return 1
     }
     cp runs/tiny/best.h5 model.h5
+    local pooling
+    for pooling in cls mean; do
+        "$PROGRAM" --config tiny.ini --quiet --set run.name=$pooling --set train.max_steps=2 --set train.objective=contrastive \
+            --set model.pooling=$pooling --set data.group= --set data.weight= --set eval.metric=recall@20 > train.out 2>&1 || {
+            cat train.out
+            return 1
+        }
+    done
     printf 'item_id\ttitle\tbrand\na\tw1 v2\tq1\nb\t\tq2\nc\tw3 v4 v5\tq3\nd\tw1 v2\tq9\n' > items.tsv
     # Two windows and a bit.
     shop_rows 5 20000 | awk -F '\t' 'NR == 1 { print "id\ttitle"; next } { print "i" NR "\t" $3 }' > many.tsv
@@ -215,4 +223,71 @@ stopped() {
             --id id --output m.npy $flags
         lacks "$stderr" "going on"
     done
+}
+
+@test "--pooling: the first token's state and the mean differ; a checkpoint trained for vectors has its own" {
+    embed m.fbin --pooling mean
+    embed f.fbin --pooling cls
+    has "$stderr" "the first token's last hidden state (--pooling)"
+    run ! cmp -s m.fbin f.fbin
+    expect 0 embed --checkpoint runs/cls/best.h5 --data items.tsv --text title --id item_id --output c.fbin
+    has "$stderr" "the first token's last hidden state (as it was trained)"
+    expect 0 embed --checkpoint runs/mean/best.h5 --data items.tsv --text title --id item_id --output c.fbin
+    has "$stderr" "the mean of their tokens' last hidden states (as it was trained)"
+    expect 0 embed --checkpoint runs/cls/best.h5 --data items.tsv --text title --id item_id --output m.fbin --pooling mean
+    has "$stderr" "(--pooling)"
+}
+
+@test "export of a model for vectors: a folder of sentence-transformers, proved and read back" {
+    local pooling
+    for pooling in cls mean; do
+        rm -rf "st-$pooling"
+        expect 0 export --checkpoint "runs/$pooling/best.h5" --to "st-$pooling" --check test.tsv
+        has "$output" "modules.json, 1_Pooling/config.json"
+        has "$output" "largest difference 0 "
+        # three modules, the last two of which are the pooling and the length of 1
+        [ "$(tr -d ' \n' < "st-$pooling/modules.json")" = '[{"idx":0,"name":"0","path":"","type":"sentence_transformers.models.Transformer"},{"idx":1,"name":"1","path":"1_Pooling","type":"sentence_transformers.models.Pooling"},{"idx":2,"name":"2","path":"2_Normalize","type":"sentence_transformers.models.Normalize"}]' ]
+        has "$(cat "st-$pooling/1_Pooling/config.json")" "\"pooling_mode\": \"$pooling\""
+        has "$(cat "st-$pooling/1_Pooling/config.json")" "\"pooling_mode_cls_token\": $([ $pooling = cls ] && echo true || echo false)"
+        has "$(cat "st-$pooling/1_Pooling/config.json")" "\"pooling_mode_mean_tokens\": $([ $pooling = mean ] && echo true || echo false)"
+        has "$(cat "st-$pooling/1_Pooling/config.json")" '"word_embedding_dimension": 32'
+        has "$(cat "st-$pooling/config.json")" '"BertModel"'
+        has "$(cat "st-$pooling/sentence_bert_config.json")" '"max_seq_length": 16'
+        has "$(head -1 "st-$pooling/check.jsonl")" '{"request": {"inputs": "'
+        # the folder's vectors, and those of what is converted from it, are the checkpoint's
+        expect 0 embed --checkpoint "runs/$pooling/best.h5" --data items.tsv --text title --id item_id --output a.fbin
+        expect 0 embed --checkpoint "st-$pooling" --data items.tsv --text title --id item_id --output b.fbin --set data.max_length=16
+        cmp a.fbin b.fbin
+        expect 0 convert --from "st-$pooling" --to back.h5
+        expect 0 embed --checkpoint back.h5 --data items.tsv --text title --id item_id --output b.fbin --set data.max_length=16
+        has "$stderr" "(as sentence-transformers was told)"
+        cmp a.fbin b.fbin
+    done
+    # a classifier is not put where it would be taken for a model of vectors
+    expect 78 export --checkpoint model.h5 --to st-cls
+    has "$stderr" "modules.json"
+}
+
+@test "1_Pooling/config.json in all spellings; what rectrain has not is told" {
+    cp -r st-mean other
+    # pooling CONFIG WORDS: with this file a folder's vectors are so
+    pooling() {
+        printf '%s' "$1" > other/1_Pooling/config.json
+        expect 0 embed --checkpoint other --data items.tsv --text title --id item_id --output o.fbin
+        has "$stderr" "$2"
+    }
+    pooling '{"word_embedding_dimension": 32, "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}' "the first token's last hidden state (as sentence"
+    pooling '{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}' "the mean of their tokens' last hidden states (as sentence"
+    pooling '{"embedding_dimension": 32, "pooling_mode": "cls"}' "the first token's last hidden state (as sentence"
+    pooling '{"pooling_mode_max_tokens": true}' "asks for another pooling than cls or mean"
+    has "$stderr" "(nothing says otherwise"
+    pooling '{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}' "asks for another pooling"
+    pooling '{"pooling_mode": "lasttoken", "pooling_mode_mean_tokens": true}' "asks for another pooling"
+    printf '{"pooling_mode": ' > other/1_Pooling/config.json
+    expect 65 embed --checkpoint other --data items.tsv --text title --id item_id --output o.fbin
+    has "$stderr" "1_Pooling/config.json: no JSON object"
+    printf '{"pooling_mode": "mean"}' > other/1_Pooling/config.json
+    printf '[{"idx": 0, "path": "2_Dense", "type": "sentence_transformers.models.Dense"}]' > other/modules.json
+    expect 0 embed --checkpoint other --data items.tsv --text title --id item_id --output o.fbin
+    has "$stderr" "the module Dense is left out"
 }
