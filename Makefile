@@ -180,7 +180,7 @@ include mk/mpi.mk
 TREE_TESTS := $(sort $(wildcard tests/tree/test_*.sh))
 CLI_TESTS := $(sort $(wildcard tests/cli/*.bats))
 
-.PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench bundle lint format \
+.PHONY: all help deps quickstart test test-run test-programs test-cli test-tree test-long asan tsan fuzz bench bench-ranks bundle lint format \
     mutate install uninstall clean FORCE
 
 all: $(PROGRAM) $(API_LIBRARIES) $(PLUGIN) $(MPI_PLUGIN) ## build everything: build/rectrain, its libraries, its CUDA and MPI plugins (the default)
@@ -272,6 +272,8 @@ $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/tools/%.o $(LIBRARY) $(STAMP)
 
 bench: all $(BENCHES) ## time ops, attention, tokenizer and training here; prints rows for PERFORMANCE.md (BENCH=quick: 30 s)
 	@BUILD=$(BUILD) tools/bench.sh $(BENCH)
+
+bench-ranks: bench-ranks-run ## what of adding up gradients over a simulated network a step waits for, two MPI ranks (SIZE=base: minutes)
 
 mutate: $(FAULT_ENVS) ## plant at most 150 faults in the CUDA kernels and their host code: which do the tests find? (an hour)
 	@BUILD=$(BUILD) tools/mutate.sh $(FILES)

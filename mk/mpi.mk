@@ -26,10 +26,20 @@ $(BUILD)/rectrain-mpi.so: $(call objects,src/comm/mpi.c) mk/mpi.map
 	@$(CC) -shared -Wl,--version-script=mk/mpi.map -Wl,-z,relro,-z,now $(EXTRA_LDFLAGS) $< $(MPI_LIBS) -o $@.$$$$ && mv -f $@.$$$$ $@
 
 # The plugin's code without the plugin, for the suite that all data planes pass: tests/cli/ranks.bats runs it.
-MPI_TESTS := $(if $(MPI_PLUGIN),$(BUILD)/test/comm/mpi_planes)
+MPI_TESTS := $(if $(MPI_PLUGIN),$(BUILD)/test/comm/mpi_planes $(BUILD)/test/slow_link.so)
 $(BUILD)/test/comm/mpi_planes: $(call objects,tests/comm/mpi_planes.c src/comm/mpi.c) $(call archive,comm base)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_ALL) $^ $(MPI_LIBS) $(LIBS_ALL) -o $@.$$$$ && mv -f $@.$$$$ $@
+
+# A network for ranks of one machine, to be preloaded: tests/cli/ranks.bats and tools/bench_ranks.sh.
+$(BUILD)/test/slow_link.so: tests/support/link/slow_link.c $(STAMP)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS_ALL) $(MPI_CFLAGS) -shared $< $(MPI_LIBS) -o $@.$$$$ && mv -f $@.$$$$ $@
+
+.PHONY: bench-ranks-run
+bench-ranks-run: $(PROGRAM) $(MPI_PLUGIN) $(MPI_TESTS)
+	@BUILD=$(BUILD) tools/bench_ranks.sh $(SIZE)
 
 -include $(patsubst %.o,%.d,$(call objects,src/comm/mpi.c tests/comm/mpi_planes.c))

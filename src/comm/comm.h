@@ -27,6 +27,9 @@ struct rt_comm {
      * same on every rank and from run to run. With shards set, rank r's sums are final for elements [shards[r],
      * shards[r+1]) alone, and the rest is unspecified. */
     int64_t *shards; /* [size + 1] of rt_comm_shard; NULL: none */
+    /* Of the gradients: elements most of which are zero on every rank, as the word table's are. A plane that can may
+     * send what is not zero alone; it lies in the last range of a step, or later ranges wait. sparse_count 0: none. */
+    int64_t sparse_from, sparse_count;
     rt_status (*reduce_start)(rt_comm *, float *data, int64_t offset, int64_t count);
     rt_status (*poll)(rt_comm *); /* lets transfers advance; cheap */
     rt_status (*wait_all)(rt_comm *);

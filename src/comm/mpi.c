@@ -7,27 +7,41 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-/* One transfer moves at most so many elements: MPI counts in int. Those of bf16 go through wires, memory of this
- * file's, of which there are a few: the next transfer takes the wire of the first that is done. */
-enum { PIECE = 1 << 26, WIRE = 1 << 22, WIRES = 8 };
+/* One transfer moves at most so many elements: MPI counts in int. What is not sent from where it lies (gradients in
+ * bf16, and those of which most are zero) goes by wires, memory of this file's. WIRES transfers are under way at once:
+ * the next takes the wire of the first that is done. */
+enum { PIECE = 1 << 26, WIRE = 1 << 20, WIRES = 8 };
+/* What is mostly zero is looked at in blocks of so many elements, and not worth a look below so many blocks. */
+enum { BLOCK = 64, BLOCKS_LEAST = 16 };
+
+typedef enum { SUM, SPREAD, MASK, PACKED } transfer_kind;
 
 /* All transfers of a step, in the order in which every rank has them. */
 typedef struct {
-    void *data;   /* where it comes from and goes to: fp32 sums, bytes that are spread */
-    rt_bf16 *way; /* a wire, or NULL: data itself */
-    int n, rank;  /* elements or bytes; whose: -1: all ranks' */
-    bool spread;  /* from that rank to all; else summed */
+    transfer_kind kind;
+    int n, rank; /* SUM: elements, of the rank that gets them, -1: all; SPREAD: bytes, of the rank that has them */
+    void *data;
+    int64_t first; /* PACKED: place in `blocks` of the first block; n of elements */
+    void *wire;    /* NULL: it goes from data to data */
     MPI_Request request;
 } transfer;
 
 typedef struct {
     transfer *queue;
     int n, begun, done, capacity; /* done <= begun <= n */
-    rt_bf16 *wires;               /* [WIRES][WIRE], or NULL: sums travel as they are */
-    MPI_Op add;                   /* of bf16 */
+    char *wires;                  /* [WIRES][WIRE] floats, of which bf16 takes half */
+    bool narrow;
+    MPI_Op add; /* of bf16 */
     int own;
+    /* Of the sparse elements: which blocks are not zero on some rank, as bits and as a list. */
+    float *sparse;
+    int64_t n_sparse, n_blocks, room; /* room: blocks that both arrays hold */
+    uint64_t *mask;
+    int32_t *blocks;
+    bool looking; /* a mask is under way: what follows it hangs on it */
 } plane;
 
 static rt_status check(int code, const char *what) {
@@ -76,16 +90,73 @@ static rt_status put(plane *p, const transfer *t) {
     return RT_OK;
 }
 
+static void to_wire(const plane *p, void *wire, int64_t at, const float *from, int64_t n) {
+    if (!p->narrow) {
+        memcpy((float *)wire + at, from, (size_t)n * sizeof *from);
+        return;
+    }
+    rt_bf16 *to = (rt_bf16 *)wire + at;
+    for (int64_t i = 0; i < n; i++) to[i] = rt_bf16_from(from[i]);
+}
+
+static void from_wire(const plane *p, float *to, const void *wire, int64_t at, int64_t n) {
+    if (!p->narrow) {
+        memcpy(to, (const float *)wire + at, (size_t)n * sizeof *to);
+        return;
+    }
+    const rt_bf16 *from = (const rt_bf16 *)wire + at;
+    for (int64_t i = 0; i < n; i++) to[i] = rt_bf16_to(from[i]);
+}
+
+/* The last block may be short. */
+static int64_t block_size(const plane *p, int64_t block) {
+    return p->n_sparse - block * BLOCK < BLOCK ? p->n_sparse - block * BLOCK : BLOCK;
+}
+
+static void move_blocks(const plane *p, const transfer *t, bool out) {
+    for (int64_t at = 0, i = t->first; at < t->n; i++) {
+        const int64_t n = block_size(p, p->blocks[i]);
+        float *block = p->sparse + (int64_t)p->blocks[i] * BLOCK;
+        if (out)
+            to_wire(p, t->wire, at, block, n);
+        else
+            from_wire(p, block, t->wire, at, n);
+        at += n;
+    }
+}
+
+static void look_at_blocks(plane *p) {
+    memset(p->mask, 0, (size_t)(p->n_blocks + 63) / 64 * sizeof *p->mask);
+    for (int64_t i = 0; i < p->n_blocks; i++) {
+        const float *block = p->sparse + i * BLOCK;
+        uint32_t any = 0;
+        for (int64_t k = 0, n = block_size(p, i); k < n; k++) {
+            uint32_t bits;
+            memcpy(&bits, block + k, sizeof bits);
+            any |= bits;
+        }
+        if (any) p->mask[i / 64] |= 1ull << i % 64;
+    }
+}
+
 static rt_status begin(plane *p, transfer *t) {
-    const MPI_Datatype type = p->wires ? MPI_UINT16_T : MPI_FLOAT;
-    const MPI_Op op = p->wires ? p->add : MPI_SUM;
+    const MPI_Datatype type = p->narrow ? MPI_UINT16_T : MPI_FLOAT;
+    const MPI_Op op = p->narrow ? p->add : MPI_SUM;
     const bool mine = t->rank == p->own;
     void *from = t->data;
-    if (t->spread) return check(MPI_Ibcast(from, t->n, MPI_BYTE, t->rank, MPI_COMM_WORLD, &t->request), "MPI_Ibcast");
-    if (p->wires) {
-        from = t->way = p->wires + (size_t)(p->begun % WIRES) * WIRE;
-        for (int i = 0; i < t->n; i++) t->way[i] = rt_bf16_from(((const float *)t->data)[i]);
+    if (t->kind == SPREAD)
+        return check(MPI_Ibcast(from, t->n, MPI_BYTE, t->rank, MPI_COMM_WORLD, &t->request), "MPI_Ibcast");
+    if (t->kind == MASK) {
+        look_at_blocks(p);
+        return check(MPI_Iallreduce(MPI_IN_PLACE, p->mask, t->n, MPI_UINT64_T, MPI_BOR, MPI_COMM_WORLD, &t->request),
+                     "MPI_Iallreduce");
     }
+    if (p->narrow || t->kind == PACKED)
+        from = t->wire = p->wires + (size_t)(p->begun % WIRES) * WIRE * (p->narrow ? sizeof(rt_bf16) : sizeof(float));
+    if (t->kind == PACKED)
+        move_blocks(p, t, true);
+    else if (p->narrow)
+        to_wire(p, from, 0, t->data, t->n);
     if (t->rank < 0)
         return check(MPI_Iallreduce(MPI_IN_PLACE, from, t->n, type, op, MPI_COMM_WORLD, &t->request), "MPI_Iallreduce");
     return check(MPI_Ireduce(mine ? MPI_IN_PLACE : from, mine ? from : NULL, t->n, type, op, t->rank, MPI_COMM_WORLD,
@@ -93,16 +164,42 @@ static rt_status begin(plane *p, transfer *t) {
                  "MPI_Ireduce");
 }
 
-static void finish_transfer(const plane *p, const transfer *t) {
-    float *to = t->data;
-    if (t->spread || !t->way || (t->rank >= 0 && t->rank != p->own)) return;
-    for (int i = 0; i < t->n; i++) to[i] = rt_bf16_to(t->way[i]);
+/* To `owner` alone, or to all (-1). */
+static rt_status reduce_pieces(plane *p, float *data, int64_t count, int owner) {
+    const int most = p->narrow ? WIRE : PIECE;
+    for (int64_t at = 0; at < count; at += most)
+        RT_TRY(put(
+            p, &(transfer){
+                   .kind = SUM, .data = data + at, .n = count - at < most ? (int)(count - at) : most, .rank = owner}));
+    return RT_OK;
+}
+
+/* The mask is the same on every rank by now, and so is what follows from it. */
+static rt_status reduce_blocks(plane *p) {
+    int64_t n = 0;
+    p->looking = false;
+    for (int64_t i = 0; i < p->n_blocks; i++)
+        if (p->mask[i / 64] >> i % 64 & 1) p->blocks[n++] = (int32_t)i;
+    if (2 * n > p->n_blocks) return reduce_pieces(p, p->sparse, p->n_sparse, -1);
+    for (int64_t first = 0; first < n; first += WIRE / BLOCK) {
+        const int64_t last = first + WIRE / BLOCK < n ? first + WIRE / BLOCK : n;
+        const int64_t size = (last - first - 1) * BLOCK + block_size(p, p->blocks[last - 1]);
+        RT_TRY(put(p, &(transfer){.kind = PACKED, .first = first, .n = (int)size, .rank = -1}));
+    }
+    return RT_OK;
+}
+
+static rt_status finish_transfer(plane *p, const transfer *t) {
+    if (t->kind == MASK) return reduce_blocks(p);
+    if (t->kind == PACKED) move_blocks(p, t, false);
+    if (t->kind == SUM && t->wire && (t->rank < 0 || t->rank == p->own)) from_wire(p, t->data, t->wire, 0, t->n);
+    return RT_OK;
 }
 
 /* Begins what may begin and ends what has come, in their order. */
 static rt_status advance(plane *p) {
     for (;;) {
-        while (p->begun < p->n && (!p->wires || p->begun - p->done < WIRES)) {
+        while (p->begun < p->n && p->begun - p->done < WIRES) {
             RT_TRY(begin(p, &p->queue[p->begun]));
             p->begun++;
         }
@@ -110,7 +207,8 @@ static rt_status advance(plane *p) {
         int flag = 0;
         RT_TRY(check(MPI_Test(&p->queue[p->done].request, &flag, MPI_STATUS_IGNORE), "MPI_Test"));
         if (!flag) return RT_OK;
-        finish_transfer(p, &p->queue[p->done++]);
+        const transfer ended = p->queue[p->done++];
+        RT_TRY(finish_transfer(p, &ended));
     }
     p->n = p->begun = p->done = 0;
     return RT_OK;
@@ -120,22 +218,42 @@ static rt_status poll_plane(rt_comm *c) {
     return advance(c->data);
 }
 
-/* To `owner` alone, or to all (-1). */
-static rt_status reduce_pieces(plane *p, float *data, int64_t count, int owner) {
-    const int most = p->wires ? WIRE : PIECE;
-    for (int64_t at = 0; at < count; at += most)
-        RT_TRY(
-            put(p, &(transfer){.data = data + at, .n = count - at < most ? (int)(count - at) : most, .rank = owner}));
-    return RT_OK;
+/* Which blocks are to be sent is asked of all ranks; transfers that hang on the answer stand in the queue when it is
+ * there. */
+static rt_status reduce_sparse(plane *p, float *data, int64_t count) {
+    const int64_t n_blocks = (count + BLOCK - 1) / BLOCK;
+    if (n_blocks < BLOCKS_LEAST || n_blocks > INT32_MAX) return reduce_pieces(p, data, count, -1);
+    if (n_blocks > p->room) { /* once: it is the same table in every step */
+        free(p->mask);
+        free(p->blocks);
+        p->room = 0;
+        p->mask = malloc((size_t)(n_blocks + 63) / 64 * sizeof *p->mask);
+        p->blocks = malloc((size_t)n_blocks * sizeof *p->blocks);
+        if (!p->mask || !p->blocks) return rt_fail(RT_ENOMEM, "out of memory for a list of gradients");
+        p->room = n_blocks;
+    }
+    p->sparse = data, p->n_sparse = count, p->n_blocks = n_blocks;
+    p->looking = true;
+    return put(p, &(transfer){.kind = MASK, .n = (int)((n_blocks + 63) / 64)});
 }
 
+static rt_status wait_all(rt_comm *c);
+
 static rt_status reduce_start(rt_comm *c, float *data, int64_t offset, int64_t count) {
-    if (!c->shards) RT_TRY(reduce_pieces(c->data, data + offset, count, -1));
+    plane *p = c->data;
+    const int64_t end = offset + count, sparse_end = c->sparse_from + c->sparse_count;
+    int64_t low = c->sparse_from > offset ? c->sparse_from : offset, high = sparse_end < end ? sparse_end : end;
+    if (p->looking) RT_TRY(wait_all(c)); /* or ranks would have what comes now before the answer or after it */
     for (int r = 0; c->shards && r < c->size; r++) {
         int64_t from, n = rt_comm_shard_part(c, r, offset, count, &from);
-        if (n > 0) RT_TRY(reduce_pieces(c->data, data + from, n, r));
+        if (n > 0) RT_TRY(reduce_pieces(p, data + from, n, r));
     }
-    return poll_plane(c);
+    if (c->shards) return advance(p);
+    if (high <= low) low = high = end;
+    RT_TRY(reduce_pieces(p, data + offset, low - offset, -1));
+    RT_TRY(reduce_pieces(p, data + high, end - high, -1));
+    if (high > low) RT_TRY(reduce_sparse(p, data + low, high - low));
+    return advance(p);
 }
 
 static rt_status wait_all(rt_comm *c) {
@@ -160,10 +278,10 @@ static rt_status all_gather(rt_comm *c, void *data, const int64_t *starts, size_
     for (int r = 0; r < c->size; r++) {
         const int64_t end = starts[r + 1] * (int64_t)size;
         for (int64_t at = starts[r] * (int64_t)size; at < end; at += PIECE)
-            RT_TRY(put(c->data, &(transfer){.data = (char *)data + at,
+            RT_TRY(put(c->data, &(transfer){.kind = SPREAD,
+                                            .data = (char *)data + at,
                                             .n = end - at < PIECE ? (int)(end - at) : PIECE,
-                                            .rank = r,
-                                            .spread = true}));
+                                            .rank = r}));
     }
     return wait_all(c);
 }
@@ -174,6 +292,8 @@ static void close_plane(rt_comm *c) {
     if (p->add) MPI_Op_free(&p->add);
     free(p->queue);
     free(p->wires);
+    free(p->mask);
+    free(p->blocks);
     free(p);
     c->data = NULL;
 }
@@ -184,11 +304,10 @@ static rt_status attach(rt_comm *c) {
     c->data = p;
     c->close_data = close_plane;
     p->own = c->rank;
-    if (c->narrow) {
-        p->wires = malloc((size_t)WIRES * WIRE * sizeof *p->wires);
-        if (!p->wires) return rt_fail(RT_ENOMEM, "out of memory for gradients in bf16");
-        RT_TRY(check(MPI_Op_create(add_bf16, 1, &p->add), "MPI_Op_create"));
-    }
+    p->narrow = c->narrow;
+    p->wires = malloc((size_t)WIRES * WIRE * (c->narrow ? sizeof(rt_bf16) : sizeof(float)));
+    if (!p->wires) return rt_fail(RT_ENOMEM, "out of memory for transfers");
+    if (c->narrow) RT_TRY(check(MPI_Op_create(add_bf16, 1, &p->add), "MPI_Op_create"));
     c->reduce_start = reduce_start;
     c->poll = poll_plane;
     c->wait_all = wait_all;

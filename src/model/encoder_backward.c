@@ -100,8 +100,34 @@ static rt_status attention_part(rt_encoder *e, const rt_batch *batch, const rt_p
     return RT_OK;
 }
 
+/* Who wants to know which gradients are done. */
+typedef struct {
+    rt_range_done done; /* NULL: nobody */
+    void *context;
+} listener;
+
+static rt_status report(rt_encoder *e, int depth, const listener *to) {
+    int64_t offset, count;
+    if (!to->done) return RT_OK;
+    rt_param_span(e->model->table, depth, depth, &offset, &count);
+    return count ? to->done(to->context, offset, count) : RT_OK;
+}
+
+/* A layer's gradients are done in two parts: feed-forward with the norm behind it, attention with the norm behind that.
+ * Two thirds of them need not wait for the rest. */
+static rt_status report_half(rt_encoder *e, int l, bool attention, const listener *to) {
+    const rt_param_table *table = e->model->table;
+    const rt_param *gamma = &table->rows[e->layers[l].norm1.ln_gamma], *beta = &table->rows[e->layers[l].norm1.ln_beta];
+    const int64_t middle = gamma->train_off < beta->train_off ? gamma->train_off : beta->train_off;
+    int64_t offset, count;
+    if (!to->done) return RT_OK;
+    rt_param_span(table, l + 1, l + 1, &offset, &count);
+    return attention ? to->done(to->context, middle, offset + count - middle)
+                     : to->done(to->context, offset, middle - offset);
+}
+
 static rt_status layer_backward(rt_encoder *e, const rt_batch *batch, const rt_pass *pass, int l, bool need_dx,
-                                rt_grad_pair *g, int accumulate) {
+                                rt_grad_pair *g, int accumulate, const listener *to) {
     rt_model *m = e->model;
     rt_backend *be = m->be;
     const rt_layer_rows *r = &e->layers[l];
@@ -129,6 +155,7 @@ static rt_status layer_backward(rt_encoder *e, const rt_batch *batch, const rt_p
                                                 .rows = rows,
                                                 .with_bias = true,
                                                 .accumulate = accumulate}));
+    RT_TRY(report_half(e, l, false, to));
     RT_TRY(residual_norm(e, batch, pass, which, 8 * l + RT_SITE_ATTENTION_OUTPUT, r->attn_out.bias, r->norm1, a->z1,
                          a->mean1, a->rstd1, *g, accumulate));
     /* The gradient of ctx needs a third [T, H]: the wide buffer is free by now. */
@@ -139,14 +166,8 @@ static rt_status layer_backward(rt_encoder *e, const rt_batch *batch, const rt_p
                                                 .dx = e->last->grad_wide,
                                                 .rows = rows,
                                                 .accumulate = accumulate}));
-    return attention_part(e, batch, pass, l, need_dx, e->last->grad_wide, g, accumulate);
-}
-
-static rt_status report(rt_encoder *e, int depth, rt_range_done range_done, void *context) {
-    int64_t offset, count;
-    if (!range_done) return RT_OK;
-    rt_param_span(e->model->table, depth, depth, &offset, &count);
-    return count ? range_done(context, offset, count) : RT_OK;
+    RT_TRY(attention_part(e, batch, pass, l, need_dx, e->last->grad_wide, g, accumulate));
+    return report_half(e, l, true, to);
 }
 
 rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pass *pass, void *dpooled, int accumulate,
@@ -155,6 +176,7 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
     rt_backend *be = m->be;
     const int layers = m->bert.layers;
     const int64_t h = m->bert.hidden;
+    const listener to = {range_done, context};
     rt_grad_pair g = {e->last->grad_a, e->last->grad_b};
     float p = m->bert.head_dropout < 0 ? m->bert.dropout : m->bert.head_dropout;
     const bool direct = m->bert.pooling == RT_POOL_FIRST; /* the pooled vectors are the last layer's own rows */
@@ -178,13 +200,12 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
     else if (below && !direct)
         RT_TRY(be->mean_rows_backward(be,
                                       &(rt_rows_backward_args){.batch = batch, .dy = dpooled, .dx = g.a, .hidden = h}));
-    RT_TRY(report(e, layers + 1, range_done, context));
+    RT_TRY(report(e, layers + 1, &to));
     for (int l = layers - 1; l >= e->first_trainable; l--) {
         bool need_dx = l > e->first_trainable || e->embeddings_trainable;
         /* What forward left in the shared buffers is the last layer's. */
         if (e->sizes.recompute && l < layers - 1) RT_TRY(rt_encoder_layer_forward(e, batch, pass, l));
-        RT_TRY(layer_backward(e, batch, pass, l, need_dx, &g, accumulate));
-        RT_TRY(report(e, l + 1, range_done, context));
+        RT_TRY(layer_backward(e, batch, pass, l, need_dx, &g, accumulate, &to));
     }
     if (!e->embeddings_trainable) return RT_OK;
     RT_TRY(be->embed_backward(
@@ -207,5 +228,5 @@ rt_status rt_encoder_backward(rt_encoder *e, const rt_batch *batch, const rt_pas
                                       .type_vocab = m->bert.type_vocab,
                                       .hidden = h,
                                       .accumulate = accumulate}));
-    return report(e, 0, range_done, context);
+    return report(e, 0, &to);
 }

@@ -45,6 +45,17 @@ static bool cut(const rt_adam_range *range, int64_t first, int64_t end, rt_adam_
     return low < high;
 }
 
+/* The word table's gradient is zero but for the words of a step, and it is the last to be done: what can be left out of
+ * it is not waited for. */
+static void make_sparse(rt_stepper *s) {
+    const rt_param_table *t = s->job.encoder->model->table;
+    for (int i = 0; i < t->n; i++) {
+        const rt_param *p = &t->rows[i];
+        if (p->train_off < 0 || !strstr(p->name, "word_embeddings")) continue;
+        s->job.comm->sparse_from = p->train_off, s->job.comm->sparse_count = p->count;
+    }
+}
+
 static rt_status make_share(rt_stepper *s) {
     const rt_comm *c = s->job.comm;
     enum { BLOCK = 1 << 16 };
@@ -97,6 +108,7 @@ rt_status rt_stepper_new(const rt_train_job *job, rt_stepper **out) {
     s->back_bytes = sizeof *s->back + (size_t)job->objective->max_micro * sizeof(double);
     RT_GO(be->alloc_host(be, s->back_bytes, "a step's results", (void **)&s->back));
     RT_GO(make_ranges(s));
+    make_sparse(s);
     if (job->objective->couple) RT_GO(rt_coupled_new(job, &s->coupled));
     RT_GO(rt_feed_new(be, job->encoder->sizes.train_tokens, job->settings.max_seqs, &s->feed));
     *out = s;

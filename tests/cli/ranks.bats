@@ -100,6 +100,36 @@ near_to() {
     done
 }
 
+# linked GBPS NAME ARGS...: a run on two ranks over a simulated network; link.0 tells of rank 0's transfers
+linked() {
+    local gbps=$1 name=$2
+    shift 2
+    "${mpi[@]}" -n 2 -x LD_PRELOAD="$BUILD/test/slow_link.so" -x SLOW_LINK_GBPS="$gbps" -x SLOW_LINK_US=50 \
+        -x SLOW_LINK_LOG="$PWD/link" "$PROGRAM" "${usual[@]}" --set run.name="$name" "$@" > linked.out 2> linked.err || {
+        cat linked.err && false
+    }
+}
+
+@test "a slow network: the same bytes; transfers begin one by one as backward goes on, not all at its end" {
+    [ -e runs/pair ] || ranks 2 "${usual[@]}" --set run.name=pair > /dev/null 2> pair.err
+    linked 0.05 slow
+    same_run runs/pair runs/slow
+    # Nine transfers a step, 100 steps. Between those of two ranges rank 0 asks how far they are; only those of the last
+    # range, the embeddings, begin together.
+    awk '$1 == "begin" { n++; asked += $5 > 0 } END { exit !(n == 900 && asked >= 600) }' link.0
+}
+
+@test "words that no rank has seen in a step are not sent" {
+    cp vocab.txt words.txt
+    seq -f 'unseen%g' 3000 >> words.txt
+    local more=(--set model.vocab=words.txt --set train.epochs=1)
+    "$PROGRAM" "${usual[@]}" "${more[@]}" --set run.name=words1 > words.out 2> words.err
+    linked 0 words2 "${more[@]}"
+    close_to words2 words1 20 1e-5
+    # A step's gradient is 3,065 x 32 numbers and those of two small layers, half a megabyte in all.
+    awk '$1 == "all" { exit !($3 / 20 > 60000 && $3 / 20 < 160000) }' link.0
+}
+
 # stopped N NAME SIGNAL: a run on N ranks that a signal ends in its middle, with exit code 75
 stopped() {
     local i pid status=0

@@ -173,11 +173,15 @@ static void training_as_evaluation(void **state) {
 typedef struct {
     int64_t at;
     int calls;
+    const float *grads;
+    float *seen;     /* [n_trainables] or NULL: each range as it was when it was reported */
+    int64_t to_come; /* elements that were still poison when the first range was reported */
 } ranges;
 
 static rt_status take_range(void *context, int64_t offset, int64_t count) {
     ranges *r = context;
     if (offset != r->at || count <= 0) return rt_fail(RT_EINTERNAL, "range %d at %d", (int)offset, (int)r->at);
+    if (r->seen) memcpy(r->seen + offset, r->grads + offset, (size_t)count * sizeof *r->seen);
     r->at += count;
     r->calls++;
     return RT_OK;
@@ -206,7 +210,7 @@ static void ranges_in_order(void **state) {
             ranges full = {0}, empty = {0}, wrong = {.at = 64};
             backward(&f, 6, 0, &full);
             assert_int_equal(full.at, f.table.n_trainables);
-            assert_int_equal(full.calls, (pooling == RT_POOL_CLS) + 3 - (layers > 0 ? layers : 0) + (layers < 0));
+            assert_int_equal(full.calls, (pooling == RT_POOL_CLS) + 2 * (3 - (layers > 0 ? layers : 0)) + (layers < 0));
             backward(&f, 0, 1, &empty);
             assert_int_equal(empty.at, full.at);
             assert_int_equal(empty.calls, full.calls);
@@ -218,6 +222,52 @@ static void ranges_in_order(void **state) {
                 RT_EINTERNAL);
             close_fixture(&f);
         }
+}
+
+/* A range that was reported changes no more, and it is reported while those below are still to come. */
+static void ranges_are_final(void **state) {
+    (void)state;
+    for (int pooling = RT_POOL_CLS; pooling <= RT_POOL_MEAN; pooling++) {
+        fixture f;
+        open_fixture(&f, (rt_pooling)pooling, 0, NULL);
+        const size_t bytes = (size_t)f.table.n_trainables * sizeof(float);
+        ranges r = {.grads = f.model.grads, .seen = malloc(bytes)};
+        for (int accumulate = 0; accumulate < 2; accumulate++) {
+            if (!accumulate) memset(f.model.grads, 0xFF, bytes);
+            r.at = 0;
+            backward(&f, 6, accumulate, &r);
+            assert_int_equal(r.at, f.table.n_trainables);
+            assert_memory_equal(r.seen, f.model.grads, bytes);
+        }
+        free(r.seen);
+        close_fixture(&f);
+    }
+}
+
+static rt_status look_ahead(void *context, int64_t offset, int64_t count) {
+    ranges *r = context;
+    int64_t poison = 0;
+    for (int64_t i = offset + count; i < r->at; i++) poison += isnan(r->grads[i]);
+    if (r->calls++ == 0) r->to_come = poison;
+    return RT_OK;
+}
+
+static void ranges_are_early(void **state) {
+    (void)state;
+    fixture f;
+    open_fixture(&f, RT_POOL_MEAN, 0, NULL);
+    const rt_pass pass = {.training = true};
+    ranges r = {.grads = f.model.grads, .at = f.table.n_trainables};
+    memset(f.model.grads, 0xFF, (size_t)r.at * sizeof(float));
+    fill(&f, everything, 6);
+    ok(rt_encoder_forward(&f.encoder, &f.batch, &pass));
+    memset(rt_encoder_dpooled(&f.encoder), 0, 6 * H * sizeof(float));
+    ok(rt_encoder_backward(&f.encoder, &f.batch, &pass, rt_encoder_dpooled(&f.encoder), 0, look_ahead, &r));
+    /* The first is the top layer's feed-forward: two layers, the embeddings and the top layer's attention are to come.
+     */
+    assert_int_equal(r.calls, 2 * 3 + 1);
+    assert_true(r.to_come > r.at * 3 / 4);
+    close_fixture(&f);
 }
 
 /* Storing overwrites what was there, poison too; adding a batch without rows changes nothing. */
@@ -280,6 +330,8 @@ int main(void) {
         cmocka_unit_test(rows_alone),
         cmocka_unit_test(dropout_moves),
         cmocka_unit_test(ranges_in_order),
+        cmocka_unit_test(ranges_are_final),
+        cmocka_unit_test(ranges_are_early),
         cmocka_unit_test(training_as_evaluation),
         cmocka_unit_test(too_large_a_batch),
         cmocka_unit_test(storing_and_adding),
