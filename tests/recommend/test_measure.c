@@ -178,7 +178,7 @@ static void means_and_intervals_are_those_of_plain_loops(void **state) {
 
 static void nobody_and_wrong_lists(void **state) {
     (void)state;
-    const uint32_t clicked[4] = {0}, list[] = {4, 1, 2};
+    const uint32_t clicked[4] = {0}, list[] = {4, 1, 2, 3};
     rt_measure_options o = {.k = 2, .n_items = 4, .item_users = clicked};
     rt_measure *m;
     rt_measured all;

@@ -16,9 +16,10 @@ static void lines_are_read(void **state) {
                         "must brand = Acme | \"B | \"\"C\"\" #1\" # two brands\r\n"
                         "  MUST NOT  product category  =  Wine & Beer  \n"
                         "at most 2 per brand\n"
+                        "must not brand = C# | D #E\n"
                         "must \"not = x\" = \"#7\"\n"
                         "at  most 1 per \"product category\"");
-    assert_int_equal(r->n, 5);
+    assert_int_equal(r->n, 6);
     assert_int_equal(r->n_columns, 3);
     assert_string_equal(r->columns[0].name, "brand");
     assert_string_equal(r->columns[1].name, "product category");
@@ -35,9 +36,12 @@ static void lines_are_read(void **state) {
     assert_int_equal(r->rules[2].kind, RT_RULE_AT_MOST);
     assert_int_equal(r->rules[2].most, 2);
     assert_int_equal(r->rules[2].column, 0);
-    assert_int_equal(r->rules[3].column, 2);
-    assert_string_equal(r->rules[3].names[0], "#7");
-    assert_int_equal(r->rules[4].column, 1);
+    assert_int_equal(r->rules[3].n_values, 2);
+    assert_string_equal(r->rules[3].names[0], "C#");
+    assert_string_equal(r->rules[3].names[1], "D");
+    assert_int_equal(r->rules[4].column, 2);
+    assert_string_equal(r->rules[4].names[0], "#7");
+    assert_int_equal(r->rules[5].column, 1);
     rt_rules_free(r);
     rt_rules_free(NULL);
 }
@@ -183,6 +187,14 @@ static void at_most_acts_while_a_list_is_chosen(void **state) {
         assert_int_equal(r->rules[0].effect, list);
         assert_int_equal(r->rules[1].effect, list);
     }
+    rt_rules_free(r);
+    rt_table_close(table);
+    table = open_items(items);
+    r = parse("at most 1 per brand");
+    add_items(r, table);
+    assert_int_equal(rt_rules_begin(r, 3), RT_OK);
+    rt_rules_take(r, 3);
+    assert_true(rt_rules_may(r, 3)); /* nor is a second one without a brand one of the same */
     rt_rules_free(r);
     rt_table_close(table);
 }
