@@ -3,6 +3,7 @@
 #include "../base/plugin.h"
 #include "../comm/mpi.h"
 #include "../comm/wire.h"
+#include "../track/track.h"
 #include "args.h"
 #include "signals.h"
 #include <sched.h>
@@ -107,6 +108,17 @@ static void last_resort(const rt_error *why) {
     _exit(rt_exit_code(why->status));
 }
 
+static void await(void *context, const char *what) {
+    const rt_cli *cli = context;
+    rt_info(cli->log, "waiting: %s", what);
+}
+
+/* The live line's beat says it, with the seconds since. */
+static void waiting(void *context, const char *what) {
+    const rt_cli *cli = context;
+    rt_progress_line_phase(cli->line, what);
+}
+
 rt_status rt_cli_ranks_detect(rt_cli *cli, rt_launch *l) {
     char host[64] = "unknown", prefix[128];
     RT_TRY(rt_launch_detect(l));
@@ -130,8 +142,13 @@ rt_status rt_cli_ranks_open(const rt_cli *cli, const rt_config *cfg, const rt_la
         RT_TRY(mpi->init(&l));
         RT_TRY(meet_by_mpi(&l, &listener));
     }
-    rt_comm_options options = {
-        .timeout = cfg->distributed.timeout, .stop = rt_signals_stop, .last_resort = last_resort, .listener = listener};
+    rt_comm_options options = {.timeout = cfg->distributed.timeout,
+                               .stop = rt_signals_stop,
+                               .last_resort = last_resort,
+                               .listener = listener,
+                               .await = await,
+                               .waiting = waiting,
+                               .context = (void *)(uintptr_t)cli};
     RT_TRY(rt_comm_tcp(&l, &options, out));
     RT_TRY(rt_comm_same(*out, "version of rectrain", RT_VERSION));
     /* One device kind for all, or they would wait for each other in different planes. */

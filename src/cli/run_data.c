@@ -3,6 +3,7 @@
 #include "live.h"
 #include "run.h"
 #include "signals.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,9 @@ typedef struct {
 
 static bool tokenising(void *context, uint64_t done, uint64_t all, uint64_t rows) {
     rt_opening *o = context;
-    rt_comm_note(o->comm, "tokenising", 0);
+    char phase[48];
+    snprintf(phase, sizeof phase, "tokenising %s", o->live.what);
+    rt_comm_note(o->comm, phase, 0);
     return rt_live_tokenising(&o->live, done, all, rows);
 }
 
@@ -32,6 +35,7 @@ static rt_status open_in_turn(rt_run *run, const char *what, const rt_data_spec 
         }
         RT_TRY(c->barrier(c));
     }
+    rt_progress_line_end(run->line); /* rank 0 may have told whom it waits for */
     return RT_OK;
 }
 

@@ -60,6 +60,12 @@ typedef struct {
      * must end the process. */
     void (*last_resort)(const rt_error *why);
     int listener; /* rank 0: already listening, or -1 */
+    /* Told, in a sentence, what rank 0 waits for before it can listen; may be NULL. */
+    void (*await)(void *context, const char *what);
+    /* Told in a thread of the watch, again and again while rank 0 waits for a second and longer, for which ranks and
+     * what they are doing: "waiting for rank 2 on node1 (tokenising)"; may be NULL. */
+    void (*waiting)(void *context, const char *what);
+    void *context;
 } rt_comm_options;
 
 /* The host plane over TCP at launch->address and port, with a watch; data slots refuse until a data plane is attached.

@@ -225,6 +225,7 @@ static rt_status receive_all(tcp *t, const rt_launch *l, const rt_comm_options *
     rt_hello mine = hello_of(l, RT_CHANNEL_HOST);
     rt_status rc = RT_OK;
     snprintf(t->hosts[0], sizeof t->hosts[0], "%s", mine.host);
+    if (listener < 0) RT_TRY(rt_wire_resolve(l->address, until, o->stop, o->await, o->context));
     if (listener < 0) RT_TRY(rt_wire_listen(l->address, l->port, 2 * l->size, &listener, &port));
     for (int n = 0; rc == RT_OK && n < 2 * (l->size - 1);) {
         rt_hello h;
@@ -292,7 +293,9 @@ rt_status rt_comm_tcp(const rt_launch *l, const rt_comm_options *o, rt_comm **ou
                                             .timeout = o->timeout,
                                             .give_up = give_up,
                                             .context = t,
-                                            .last_resort = o->last_resort},
+                                            .last_resort = o->last_resort,
+                                            .waiting = o->waiting,
+                                            .waiting_context = o->context},
                         &t->base.watch));
     *out = &t->base;
     return RT_OK;

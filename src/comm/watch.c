@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 enum { BEAT = 1, GOODBYE, ABORT, VERDICT }; /* kinds of frames */
+/* Waits of rank 0 that are told; of how many ranks by name. */
+static const double WAITING_SECONDS = 1;
+enum { NAMED = 3 };
 
 typedef struct {
     uint64_t ticks, step;
@@ -188,6 +191,23 @@ static void look_for_deadlock(rt_watch *w, double now) {
     if (!failed(w)) tell_all(w, &v);
 }
 
+/* Whom rank 0 waits for: all that do not wait themselves. */
+static void tell_waiting(rt_watch *w, double now) {
+    const peer *own = &w->peers[0];
+    char text[512] = "";
+    size_t used = 0;
+    int n = 0;
+    if (!w->o.waiting || !own->last.waiting || now - own->ticked < WAITING_SECONDS) return;
+    for (int r = 1; r < w->o.size; r++) {
+        const peer *p = &w->peers[r];
+        if (p->gone || p->last.waiting || n++ >= NAMED) continue;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%srank %d on %s (%s)", used ? ", " : "waiting for ",
+                                 r, w->o.hosts[r], p->last.phase[0] ? p->last.phase : "starting");
+    }
+    if (n > NAMED) snprintf(text + used, sizeof text - used, " and %d more", n - NAMED);
+    if (n) w->o.waiting(w->o.waiting_context, text);
+}
+
 static void round_of_zero(rt_watch *w) {
     struct pollfd *p = calloc((size_t)w->o.size, sizeof *p);
     if (!p) return;
@@ -202,6 +222,7 @@ static void round_of_zero(rt_watch *w) {
     look_for_still(w, now);
     look_at_self(w, now);
     look_for_deadlock(w, now);
+    tell_waiting(w, now);
 }
 
 /* --- the others: tell rank 0 ------------------------------------------------------------------------------------ */

@@ -13,6 +13,8 @@ typedef struct {
     void (*give_up)(void *context); /* makes the main thread's waiting end: called once, in the watch's thread */
     void *context;
     void (*last_resort)(const rt_error *why);
+    void (*waiting)(void *context, const char *for_whom); /* rank 0, in the watch's thread; see rt_comm_options */
+    void *waiting_context;
 } rt_watch_options;
 
 /* Starts the thread. The connections stay the caller's, and open until rt_watch_close. */

@@ -112,6 +112,25 @@ static rt_status resolve(const char *address, int port, struct addrinfo **list) 
     return RT_OK;
 }
 
+rt_status rt_wire_resolve(const char *address, double deadline, bool (*stop)(void),
+                          void (*await)(void *context, const char *what), void *context) {
+    for (bool told = false;; told = true) {
+        struct addrinfo *list = NULL;
+        if (resolve(address, 0, &list) == RT_OK) {
+            freeaddrinfo(list);
+            rt_error_clear();
+            return RT_OK;
+        }
+        if (stop && stop()) return rt_fail(RT_ESTOPPED, "stopped by a signal while waiting for an address");
+        if (rt_clock_seconds() >= deadline)
+            return rt_fail_context(RT_EUNAVAILABLE,
+                                   "waited until distributed.timeout; MASTER_ADDR must be a name or an address of rank "
+                                   "0's node that every node knows");
+        if (!told && await) await(context, rt_error_get()->text);
+        poll(NULL, 0, wait_ms(deadline) < 500 ? wait_ms(deadline) : 500);
+    }
+}
+
 static void tune(int fd) {
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* slower without, never wrong */

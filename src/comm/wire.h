@@ -15,6 +15,10 @@ typedef struct {
 
 enum { RT_WIRE_VERSION = 1, RT_CHANNEL_HOST = 1, RT_CHANNEL_WATCH = 2 };
 
+/* Until the name `address` is known, asking twice a second: a name service may learn of it only after this process has
+ * started. `await` (may be NULL) is told once where it has to be waited for, and why. */
+rt_status rt_wire_resolve(const char *address, double deadline, bool (*stop)(void),
+                          void (*await)(void *context, const char *what), void *context);
 /* Listens on the address that `address` names and no other; a port of 0 lets the system choose. */
 rt_status rt_wire_listen(const char *address, int port, int backlog, int *fd, int *chosen_port);
 /* Tries again until the deadline: rank 0 may start last. Sends the hello. `stop` (may be NULL) ends the waiting. */

@@ -166,6 +166,21 @@ stopped() {
     cmp runs/pair/last.h5 runs/broken/last.h5
 }
 
+# node CACHE: one rank of a node of its own, whose files the others do not see
+node() {
+    printf '%s\n' -n 1 env OMPI_COMM_WORLD_LOCAL_RANK=0 OMPI_COMM_WORLD_LOCAL_SIZE=2 "$PROGRAM" "${usual[@]}" \
+        --set run.name=nodes --set train.epochs=1 --set "data.cache=$1"
+}
+
+@test "two nodes that share no cache: the first rank of each tokenises" {
+    local first second
+    mapfile -t first < <(node cache0)
+    mapfile -t second < <(node cache1)
+    "${mpi[@]}" "${first[@]}" : "${second[@]}" > nodes.out 2> nodes.err || { cat nodes.err && false; }
+    # Rank 0 alone looks through the rows, and keeps what it found.
+    diff <(cd cache0 && printf '%s\n' * | grep -v '[.]found$') <(cd cache1 && printf '%s\n' *)
+}
+
 @test "another configuration on one rank" {
     local status=0
     "${mpi[@]}" -n 1 "$PROGRAM" "${usual[@]}" --set run.name=differs : \

@@ -114,6 +114,45 @@ static void deadlock(void **state) {
     ranks_free(w);
 }
 
+/* --- what rank 0 says while it waits ---------------------------------------------------------------------------- */
+
+static rank_world *told_in;
+static void take_waiting(void *context, const char *what) {
+    if (context != &told_in || told_in->rank[0].error[0]) return;
+    snprintf(told_in->rank[0].error, sizeof told_in->rank[0].error, "%s", what);
+    told_in->started = 1; /* the others may end their work */
+}
+
+/* The last rank works, as the first of another node does that has to tokenise, until rank 0 has said so. */
+static rt_status work_while_others_wait(rank_world *w, int rank) {
+    rt_comm *c;
+    rt_launch l = ranks_launch(w, rank);
+    l.local_rank = rank / 2, l.local_size = 2;
+    told_in = w;
+    rt_comm_options o = {.timeout = w->timeout, .listener = rank ? -1 : w->listener, .waiting = take_waiting};
+    o.context = &told_in;
+    RT_TRY(rt_comm_tcp(&l, &o, &c));
+    double until = rt_clock_seconds() + 60;
+    while (rank == w->size - 1 && w->started == 0 && rt_clock_seconds() < until) {
+        rt_comm_note(c, "tokenising data.train", 0);
+        usleep(1000);
+    }
+    rt_status rc = c->barrier(c);
+    c->close(c, rc);
+    return rc;
+}
+
+static void waiting_is_told(void **state) {
+    (void)state;
+    rank_world *w = ranks_new(3, 5);
+    ranks_run(w, work_while_others_wait, 90);
+    for (int r = 0; r < 3; r++) assert_int_equal(w->rank[r].status, RT_OK);
+    if (strncmp(w->rank[0].error, "waiting for rank 2 on ", 22) != 0 ||
+        !strstr(w->rank[0].error, " (tokenising data.train)") || strchr(w->rank[0].error, ','))
+        fail_msg("%s", w->rank[0].error);
+    ranks_free(w);
+}
+
 /* --- who may come ----------------------------------------------------------------------------------------------- */
 
 static rt_status come(rank_world *w, int rank) {
@@ -352,11 +391,11 @@ static void last_resort(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agreement),    cmocka_unit_test(differing),      cmocka_unit_test(steps_are_counted),
-        cmocka_unit_test(missing_rank), cmocka_unit_test(strangers),      cmocka_unit_test(another_size),
-        cmocka_unit_test(death),        cmocka_unit_test(standing_still), cmocka_unit_test(stopped),
-        cmocka_unit_test(giving_up),    cmocka_unit_test(death_of_zero),  cmocka_unit_test(last_resort),
-        cmocka_unit_test(deadlock),
+        cmocka_unit_test(agreement),    cmocka_unit_test(differing),       cmocka_unit_test(steps_are_counted),
+        cmocka_unit_test(missing_rank), cmocka_unit_test(strangers),       cmocka_unit_test(another_size),
+        cmocka_unit_test(death),        cmocka_unit_test(standing_still),  cmocka_unit_test(stopped),
+        cmocka_unit_test(giving_up),    cmocka_unit_test(death_of_zero),   cmocka_unit_test(last_resort),
+        cmocka_unit_test(deadlock),     cmocka_unit_test(waiting_is_told),
     };
     return cmocka_run_group_tests_name("comm", tests, NULL, NULL);
 }
