@@ -338,7 +338,6 @@ static rt_status embed_items(rt_rec *rec) {
 
 static rt_status make_vectors(rt_rec *rec) {
     if (!rec->has[RT_ROLE_RETRIEVER]) return RT_OK;
-    if (rec->cli->recommend.index) RT_TRY(open_index(rec));
     RT_TRY(rt_setup_embedder(&rec->setups[RT_ROLE_RETRIEVER], rt_signals_stop, &rec->embedder));
     if (!rec->cli->recommend.index) RT_TRY(embed_items(rec));
     rt_unit_rows(rec->vectors, rec->items.n, rec->width);
@@ -358,6 +357,7 @@ rt_status rt_rec_load(rt_rec *rec) {
     choose_columns(rec);
     RT_TRY(read_items(rec));
     RT_TRY(apply_rules(rec));
+    if (cli->recommend.index) RT_TRY(open_index(rec));
     RT_TRY(read_events(rec));
     RT_TRY(count_clicks(rec));
     RT_TRY(make_vectors(rec));
