@@ -9,7 +9,15 @@
 
 const char *const rt_part_names[RT_PARTS] = {"text", "ranker", "collaborative", "popularity"};
 
-enum { TOP = 10, CANDIDATES = 200, NEIGHBOURS = 100, HISTORY = 50, WINDOW_PAIRS = 51200, MOST_USERS = 256 };
+enum {
+    TOP = 10,
+    CANDIDATES = 200,
+    NEIGHBOURS = 100,
+    HISTORY = 50,
+    WINDOW_PAIRS = 51200,
+    RANKED_PAIRS = 8192,
+    MOST_USERS = 256
+};
 
 static rt_status bad_weights(const char *text, const char *what) {
     return rt_fail(RT_EUSAGE,
@@ -71,7 +79,8 @@ static rt_status parse_flags(rt_rec *rec) {
     if (rec->candidates < rec->top)
         return rt_fail(RT_EUSAGE, "--candidates %u is less than --top %u: a list is chosen among the candidates",
                        rec->candidates, rec->top);
-    rec->window = WINDOW_PAIRS / rec->candidates;
+    /* A ranker takes long over a window, and each is told of when it is done. */
+    rec->window = (cli->recommend.ranker ? RANKED_PAIRS : WINDOW_PAIRS) / rec->candidates;
     if (rec->window > MOST_USERS) rec->window = MOST_USERS;
     if (rec->window < 1) rec->window = 1;
     RT_TRY(parse_merge(cli->recommend.merge, &rec->merge));

@@ -119,18 +119,16 @@ done:
 
 static rt_status score_clicks(rt_rec *rec, rt_rec_window *w, uint32_t i) {
     rt_rec_user *u = &w->users[i];
-    const uint32_t *items;
     const rt_knn_hit *hits;
-    uint32_t n = rt_clicks_user(&rec->events.clicks, u->user, &items), n_hits, kept = 0;
+    rt_knn_query q = {.most = rec->candidates, .allowed = rec->allowed, .keep_own = rec->cli->recommend.keep_seen};
     size_t base = (size_t)i * rec->candidates;
     if (!rec->scorer) return RT_OK;
-    RT_TRY(rt_knn_score(rec->scorer, items, n, rec->cli->recommend.keep_seen, &hits, &n_hits));
-    for (uint32_t h = 0; h < n_hits && kept < rec->candidates; h++) {
-        if (!is_allowed(rec, hits[h].item)) continue;
-        w->because[base + kept] = hits[h].because;
-        w->lists[RT_PART_COLLABORATIVE][base + kept++] = (rt_item_score){hits[h].item, hits[h].score};
+    q.n = rt_clicks_user(&rec->events.clicks, u->user, &q.items);
+    if (q.n) RT_TRY(rt_knn_score(rec->scorer, &q, &hits, &u->n[RT_PART_COLLABORATIVE]));
+    for (uint32_t h = 0; h < u->n[RT_PART_COLLABORATIVE]; h++) {
+        w->because[base + h] = hits[h].because;
+        w->lists[RT_PART_COLLABORATIVE][base + h] = (rt_item_score){hits[h].item, hits[h].score};
     }
-    u->n[RT_PART_COLLABORATIVE] = kept;
     return RT_OK;
 }
 

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    SLICE_CLICKS = 50,
+    WINDOW_BYTES = 16 << 20, /* of texts: a window of long ones has fewer users */
+};
+
 struct rt_rec_users {
     rt_rec *rec;
     rt_table *table; /* NULL: the users of the log */
@@ -139,7 +144,7 @@ static void put(rt_rec_window *w, const char *bytes, size_t size, size_t *at, si
 static uint32_t slice_of_clicks(const rt_rec *rec, uint32_t user) {
     const uint32_t *items, *slices = rec->items.slices;
     uint32_t n = rt_events_history(&rec->events, user, &items), best = RT_NO_ID, most = 0;
-    if (n > rec->history && rec->history) items += n - rec->history, n = rec->history;
+    if (n > SLICE_CLICKS) items += n - SLICE_CLICKS, n = SLICE_CLICKS;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t count = 0, slice = slices[items[i]];
         if (slice == RT_NO_ID) continue;
@@ -210,7 +215,7 @@ static rt_status next_row(rt_rec_users *s, rt_rec_window *w, bool *end) {
 rt_status rt_rec_users_next(rt_rec_users *s, rt_rec_window *w) {
     w->n = 0;
     rt_text_clear(&w->bytes);
-    while (w->n < w->room && s->table) {
+    while (w->n < w->room && s->table && w->bytes.size < WINDOW_BYTES) {
         bool end;
         RT_TRY(next_row(s, w, &end));
         if (rt_signals_stop()) return rt_fail(RT_ESTOPPED, "stopped");
@@ -219,7 +224,7 @@ rt_status rt_rec_users_next(rt_rec_users *s, rt_rec_window *w) {
         s->table = NULL;
         if (!s->wanted) s->next = s->n_users; /* the table said who; only with `wanted` others follow */
     }
-    for (; w->n < w->room && s->next < s->n_users; s->next++) {
+    for (; w->n < w->room && s->next < s->n_users && !s->table && w->bytes.size < WINDOW_BYTES; s->next++) {
         size_t size;
         const char *id = rt_ids_get(s->rec->users, s->next, &size);
         if (take_wanted(s, s->next)) RT_TRY(add_user(s, w, s->next, id, size, NULL));

@@ -257,13 +257,43 @@ static int by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-rt_status rt_knn_score(rt_knn_scorer *s, const uint32_t *items, uint32_t n, bool keep_own, const rt_knn_hit **hits,
-                       uint32_t *n_hits) {
+/* Brings the `most` first hits to the front, in any order: Hoare's selection. The order is total, so which they are
+ * does not hang on how. */
+static void select_first(rt_knn_hit *hits, uint32_t n, uint32_t most) {
+    while (n > most && n > 1) {
+        rt_knn_hit pivot = hits[n / 2];
+        uint32_t low = 0, high = n - 1;
+        for (;;) {
+            while (by_score(&hits[low], &pivot) < 0) low++;
+            while (by_score(&hits[high], &pivot) > 0) high--;
+            if (low >= high) break;
+            rt_knn_hit t = hits[low];
+            hits[low++] = hits[high];
+            hits[high--] = t;
+            if (low > high) break;
+        }
+        uint32_t front = high + 1; /* those are not behind the pivot, the others not before it */
+        if (front == n) front--;
+        if (most < front) {
+            n = front;
+        } else if (most > front) {
+            hits += front;
+            n -= front;
+            most -= front;
+        } else {
+            return;
+        }
+    }
+}
+
+rt_status rt_knn_score(rt_knn_scorer *s, const rt_knn_query *q, const rt_knn_hit **hits, uint32_t *n_hits) {
     const rt_itemknn *k = s->knn;
     uint32_t found = 0, kept = 0;
-    for (uint32_t h = 0; h < n; h++) {
-        if (items[h] >= k->n_items) return rt_fail(RT_EINTERNAL, "item %u of %u", items[h], k->n_items);
-        for (uint64_t at = k->starts[items[h]]; at < k->starts[items[h] + 1]; at++) {
+    for (uint32_t h = 0; h < q->n; h++)
+        if (q->items[h] >= k->n_items) return rt_fail(RT_EINTERNAL, "item %u of %u", q->items[h], k->n_items);
+    for (uint32_t h = 0; h < q->n; h++) {
+        uint32_t item = q->items[h];
+        for (uint64_t at = k->starts[item]; at < k->starts[item + 1]; at++) {
             uint32_t j = k->items[at];
             if (s->score[j] == 0) {
                 s->hits[found++].item = j;
@@ -272,7 +302,7 @@ rt_status rt_knn_score(rt_knn_scorer *s, const uint32_t *items, uint32_t n, bool
             s->score[j] += k->cosines[at];
             if (k->cosines[at] > s->best[j]) {
                 s->best[j] = k->cosines[at];
-                s->because[j] = items[h];
+                s->because[j] = item;
             }
         }
     }
@@ -280,8 +310,13 @@ rt_status rt_knn_score(rt_knn_scorer *s, const uint32_t *items, uint32_t n, bool
         uint32_t j = s->hits[i].item;
         double score = s->score[j];
         s->score[j] = 0;
-        if (!keep_own && n && bsearch(&j, items, n, sizeof *items, by_number)) continue;
+        if (q->allowed && !(q->allowed[j / 64] >> j % 64 & 1)) continue;
+        if (!q->keep_own && q->n && bsearch(&j, q->items, q->n, sizeof *q->items, by_number)) continue;
         s->hits[kept++] = (rt_knn_hit){j, s->because[j], score};
+    }
+    if (q->most && kept > q->most) {
+        select_first(s->hits, kept, q->most);
+        kept = q->most;
     }
     qsort(s->hits, kept, sizeof *s->hits, by_score);
     *hits = s->hits;

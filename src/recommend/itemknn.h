@@ -42,10 +42,15 @@ typedef struct {
 typedef struct rt_knn_scorer rt_knn_scorer; /* one a thread; 24 bytes an item */
 rt_status rt_knn_scorer_new(const rt_itemknn *knn, rt_knn_scorer **out);
 void rt_knn_scorer_free(rt_knn_scorer *scorer);
-/* The user's n different items, rising. Everything with a score, greatest first, ties to the smaller number; *hits
- * belongs to the scorer until its next use. The user's own items are among them where keep_own. */
-rt_status rt_knn_score(rt_knn_scorer *scorer, const uint32_t *items, uint32_t n, bool keep_own, const rt_knn_hit **hits,
-                       uint32_t *n_hits);
+typedef struct {
+    const uint32_t *items; /* [n] the user's different items, rising */
+    uint32_t n;
+    uint32_t most;           /* hits wanted; 0: all that have a score */
+    const uint64_t *allowed; /* bit i of word i / 64: item i may be a hit; NULL: all may */
+    bool keep_own;           /* the user's own items may be */
+} rt_knn_query;
+/* The hits, greatest score first, ties to the smaller number; *hits belongs to the scorer until its next use. */
+rt_status rt_knn_score(rt_knn_scorer *scorer, const rt_knn_query *query, const rt_knn_hit **hits, uint32_t *n_hits);
 
 /* The cosine of two items over 0 and 1, exactly; 1 for an item and itself, 0 where either has no click. */
 double rt_clicks_cosine(const rt_clicks *clicks, uint32_t a, uint32_t b);

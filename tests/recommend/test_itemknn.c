@@ -120,7 +120,8 @@ static void scores_are_sums_over_the_users_items(void **state) {
                     if (cosine > best[wanted[k].item]) best[wanted[k].item] = cosine, because[wanted[k].item] = i;
                 }
             }
-            assert_int_equal(rt_knn_score(scorer, items, n, own, &hits, &n_hits), RT_OK);
+            rt_knn_query q = {.items = items, .n = n, .keep_own = own};
+            assert_int_equal(rt_knn_score(scorer, &q, &hits, &n_hits), RT_OK);
             for (uint32_t j = 0; j < log.n_items; j++) left += score[j] > 0 && (own || !dense[u * log.n_items + j]);
             assert_int_equal(n_hits, left);
             for (uint32_t h = 0; h < n_hits; h++) {
@@ -131,10 +132,30 @@ static void scores_are_sums_over_the_users_items(void **state) {
                 assert_true(hits[h - 1].score > hits[h].score ||
                             (hits[h - 1].score == hits[h].score && hits[h - 1].item < hits[h].item));
             }
+            /* The first few of them, and of those that may be. */
+            static rt_knn_hit all[512];
+            uint64_t allowed[2] = {0x5555555555555555 << (u & 1), 0x33333333333333 << (u & 1)};
+            memcpy(all, hits, n_hits * sizeof *hits);
+            uint32_t n_all = n_hits, at;
+            for (uint32_t most = 1; most <= n_all + 1; most += 3)
+                for (int some = 0; some < 2; some++) {
+                    q.most = most;
+                    q.allowed = some ? allowed : NULL;
+                    assert_int_equal(rt_knn_score(scorer, &q, &hits, &n_hits), RT_OK);
+                    at = 0;
+                    for (uint32_t h = 0; h < n_all && at < most; h++) {
+                        if (some && !(allowed[all[h].item / 64] >> all[h].item % 64 & 1)) continue;
+                        assert_true(at < n_hits);
+                        assert_int_equal(hits[at].item, all[h].item);
+                        assert_true(hits[at].score == all[h].score);
+                        at++;
+                    }
+                    assert_int_equal(at, n_hits);
+                }
         }
     const rt_knn_hit *hits;
     uint32_t n_hits;
-    assert_int_equal(rt_knn_score(scorer, NULL, 0, false, &hits, &n_hits), RT_OK);
+    assert_int_equal(rt_knn_score(scorer, &(rt_knn_query){.most = 5}, &hits, &n_hits), RT_OK);
     assert_int_equal(n_hits, 0);
     rt_knn_scorer_free(scorer);
     rt_knn_scorer_free(NULL);
