@@ -236,6 +236,8 @@ static const rt_flag_row flags[] = {
     {"--user-cap", 0, RT_FLAG_WHOLE, AT(recommend.user_cap), "N", " recommend ", "", "cosines of the last N items of each user; of all where not said", 1, 1 << 30},
     {"--item-text", 0, RT_FLAG_TEXT, AT(recommend.item_text), "NAME", " recommend ", "", "the item's text for the retriever: a column or a template; data.text_b where not said", 0, 0},
     {"--user-text", 0, RT_FLAG_TEXT, AT(recommend.user_text), "NAME", " recommend ", "", "the user's text in --users: a column or a template; data.text_a where not said", 0, 0},
+    {"--item-prefix", 0, RT_FLAG_TEXT, AT(recommend.item_prefix), "TEXT", " recommend ", "", "stands before every item's text for the retriever: 'passage: '", 0, 0},
+    {"--user-prefix", 0, RT_FLAG_TEXT, AT(recommend.user_prefix), "TEXT", " recommend ", "", "stands before every user's text for the retriever: 'query: '", 0, 0},
     {"--keep-seen", 0, RT_FLAG_SWITCH, AT(recommend.keep_seen), NULL, " recommend ", "", "what a user has clicked may come again", 0, 0},
     {"--evaluate", 0, RT_FLAG_TEXT, AT(recommend.evaluate), "FILE", " recommend ", "", "later events, with the columns of --events: measure lists on their clicks", 0, 0},
     {"--seed", 0, RT_FLAG_WHOLE, AT(seed), "N", " recommend ", "", "other resamples", 0, INT64_MAX},

@@ -42,8 +42,8 @@ typedef struct rt_cli {
     int64_t history, negatives, memory;
     rt_join_options join; /* the strings alone; rt_cmd_join fills in the rest */
     struct {
-        const char *retriever, *ranker, *users, *rules, *index, *item_text, *user_text, *weights, *merge, *diversity;
-        const char *slice, *evaluate;
+        const char *retriever, *ranker, *users, *rules, *index, *item_text, *user_text, *item_prefix, *user_prefix;
+        const char *weights, *merge, *diversity, *slice, *evaluate;
         int64_t top, candidates, neighbours, shrinkage, user_cap, window; /* 0 where not given */
         bool keep_seen, log_counts;
     } recommend;
