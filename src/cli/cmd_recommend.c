@@ -96,6 +96,11 @@ static rt_status parse_flags(rt_rec *rec) {
         return rt_fail(RT_EUSAGE,
                        "--index %s spares --retriever the items' vectors; users' come from the model: name it",
                        cli->recommend.index);
+    if (!cli->recommend.retriever &&
+        (cli->recommend.item_text || cli->recommend.item_prefix || cli->recommend.user_prefix))
+        return rt_fail(RT_EUSAGE, "--item-text, --item-prefix and --user-prefix are of --retriever: name one");
+    if (cli->recommend.index && (cli->recommend.item_text || cli->recommend.item_prefix))
+        return rt_fail(RT_EUSAGE, "--index has the items' vectors already: leave --item-text and --item-prefix out");
     if (cli->recommend.evaluate && cli->output)
         return rt_fail(RT_EUSAGE, "--evaluate prints a table, or JSON with --json; leave --output out");
     if (cli->json && !cli->recommend.evaluate)

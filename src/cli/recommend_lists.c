@@ -84,8 +84,8 @@ static rt_status search_text(rt_rec *rec, rt_rec_window *w) {
     if (t.n == 0) goto done;
     for (uint32_t q = 0; q < t.n; q++) {
         const rt_rec_user *u = &w->users[t.users[q]];
-        RT_GO(rt_embedder_add(rec->embedder, w->bytes.data + u->text[RT_ROLE_RETRIEVER],
-                              u->text_size[RT_ROLE_RETRIEVER]));
+        RT_GO(rt_rec_embed_text(rec, rec->cli->recommend.user_prefix, w->bytes.data + u->text[RT_ROLE_RETRIEVER],
+                                u->text_size[RT_ROLE_RETRIEVER]));
     }
     RT_GO(rt_embedder_run(rec->embedder, &vectors));
     memcpy(t.queries, vectors, (size_t)t.n * (size_t)rec->width * sizeof *vectors);

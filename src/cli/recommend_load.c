@@ -318,6 +318,15 @@ static rt_status open_index(rt_rec *rec) {
     return rc;
 }
 
+rt_status rt_rec_embed_text(rt_rec *rec, const char *prefix, const char *text, size_t size) {
+    if (!prefix) return rt_embedder_add(rec->embedder, text, size);
+    rt_text_clear(&rec->prefixed);
+    rt_text_puts(&rec->prefixed, prefix);
+    if (size) rt_text_append(&rec->prefixed, text, size);
+    RT_TRY(rt_text_status(&rec->prefixed));
+    return rt_embedder_add(rec->embedder, rec->prefixed.data, rec->prefixed.size);
+}
+
 static rt_status embed_items(rt_rec *rec) {
     rt_rec_phase(rec, "embedding", "items");
     for (uint32_t from = 0; from < rec->items.n; from += EMBED_AT_ONCE) {
@@ -326,7 +335,7 @@ static rt_status embed_items(rt_rec *rec) {
         for (uint32_t i = 0; i < n; i++) {
             size_t size;
             const char *text = rt_catalogue_text(&rec->items, RT_ROLE_RETRIEVER, from + i, &size);
-            RT_TRY(rt_embedder_add(rec->embedder, text, size));
+            RT_TRY(rt_rec_embed_text(rec, rec->cli->recommend.item_prefix, text, size));
         }
         RT_TRY(rt_embedder_run(rec->embedder, &rows));
         if (!rec->vectors) RT_TRY(take_vectors(rec, (uint32_t)rt_embedder_width(rec->embedder)));
@@ -384,6 +393,7 @@ void rt_rec_free(rt_rec *rec) {
     rt_ids_free(rec->users);
     rt_ids_free(rec->slices);
     rt_fuser_free(rec->fuser);
+    rt_text_free(&rec->prefixed);
     free(rec->user_slices);
     free(rec->allowed);
     free(rec->searchable);

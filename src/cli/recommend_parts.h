@@ -54,6 +54,7 @@ typedef struct {
     rt_knn_scorer *scorer;
     rt_popularity popularity;
     rt_fuser *fuser;
+    rt_text prefixed;
     uint64_t *allowed, *searchable; /* bits: by the rules; and has a vector */
     uint32_t n_allowed;
     float *vectors; /* [n_items, width] of length 1; NULL without a retriever */
@@ -69,6 +70,8 @@ void rt_rec_phase(rt_rec *rec, const char *verb, const char *what);
 /* recommend_load.c: models, tables, log, what is computed from them. */
 rt_status rt_rec_load(rt_rec *rec);
 void rt_rec_free(rt_rec *rec);
+/* A text for the retriever, with its prefix. */
+rt_status rt_rec_embed_text(rt_rec *rec, const char *prefix, const char *text, size_t size);
 double rt_rec_similarity(void *rec, uint32_t a, uint32_t b); /* of vectors, else of clicks */
 
 /* --- users in windows: recommend_users.c ----------------------------------------------------------------------------

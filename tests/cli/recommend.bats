@@ -163,6 +163,19 @@ column() { tail -n +2 "$2" | cut -f "$1"; }
     has "$output" "matches your query"
 }
 
+@test "prefixes stand before texts for the retriever" {
+    shop
+    flags=(--retriever runs/tiny/best.h5 --items items.tsv --events train.tsv --weights collaborative=0,popularity=0 -q)
+    printf 'user_id\tquery\nv\tgift for kittens\n' > whole.tsv
+    printf 'user_id\tquery\nv\tfor kittens\n' > rest.tsv
+    expect 0 recommend "${flags[@]}" --users whole.tsv --item-text 'lamp {title}'
+    whole=$output
+    expect 0 recommend "${flags[@]}" --users rest.tsv --item-prefix 'lamp ' --user-prefix 'gift '
+    [ "$output" = "$whole" ]
+    expect 0 recommend "${flags[@]}" --users rest.tsv
+    [ "$output" != "$whole" ]
+}
+
 @test "rules hold in every list, and what each did is told" {
     shop
     printf '# what we show\nmust not category = garden | pets\nat most 1 per brand\nat most 4 per category\n' > rules.txt
@@ -225,6 +238,10 @@ column() { tail -n +2 "$2" | cut -f "$1"; }
     has "$stderr" "--candidates 10 is less than --top 20"
     expect 2 recommend "${files[@]}" --index x.h5
     has "$stderr" "--index x.h5 spares --retriever"
+    expect 2 recommend "${files[@]}" --item-prefix x
+    has "$stderr" "are of --retriever: name one"
+    expect 2 recommend "${files[@]}" --retriever x.h5 --index x.h5 --item-text title
+    has "$stderr" "--index has the items' vectors already"
     expect 2 recommend "${files[@]}" --json
     expect 2 recommend "${files[@]}" --evaluate log.tsv -o x
     expect 2 recommend "${files[@]}" --user-text query
