@@ -157,16 +157,20 @@ static void test_pair_score(void **state) {
         const double got = (double)rt_pair_score(v, v + width, width);
         if (!(fabs(got - sum) <= 0x1p-24 * fabs(sum) + 2 * width * 0x1p-53 * sqrt(a * b)))
             fail_msg("width %d: %.17g, not %.17g", width, got, sum);
-        for (int i = 0; i < width; i++) v[i] = ldexpf(v[i], i % 41 - 20); /* another order would be another sum */
-        for (int r = 0; r < 40; r++, v[r % width] += 0.25f) {
+        /* Large terms that cancel: in another order another sum would be left. */
+        for (int i = 0; i + 1 < width; i += 4) {
+            v[i] = ldexpf(v[i], 20), v[i + 1] = -v[i], v[width + i + 1] = v[width + i];
+            for (int j = i + 2; j < i + 4 && j < width; j++) v[j] = ldexpf(v[j], -20);
+        }
+        for (int r = 0; r < 40; r++, v[(4 * r + 2) % width] += 0x1p-21f) {
             const float plain = plain_score(v, v + width, width), fast = rt_pair_score(v, v + width, width);
             if (memcmp(&plain, &fast, sizeof fast) != 0)
                 fail_msg("width %d: %.9g in this order, not %.9g", width, (double)plain, (double)fast);
         }
         free(v);
     }
-    const float zero[2] = {0, 0}, minus[2] = {-1, -0.0f};
-    assert_false(signbit(rt_pair_score(zero, minus, 2)));
+    const float least[2] = {1e-30f, 0}, minus[2] = {-1e-30f, 0}; /* -1e-60, for which fp32 has -0 */
+    assert_true(rt_pair_score(least, minus, 2) == 0 && !signbit(rt_pair_score(least, minus, 2)));
 }
 
 /* The example of the first recommender, with the norms that it forgot: dot 0.67, lengths 0.99499 and 1.02470. Values
@@ -318,6 +322,34 @@ static void test_near_ties(void **state) {
     free(items);
 }
 
+/* Products that are as wrong as bf16 can make them, in opposite directions. The first half of the query rounds down to
+ * 1 and the second up to 1 + 2^-7. The best item lives in the first half and rounds down too, so its product is 512
+ * where its score is 516.0; all others live in the second and round up: 519.0 where 515.0 is right. That is 1.2 times
+ * the error that either may have. */
+static void test_worst_products(void **state) {
+    (void)state;
+    enum { N = 301, BEST = 290, HALF = 512 };
+    const float down = 1 + 0x1p-8f - 0x1p-16f, up = 1 + 0x1p-8f + 0x1p-16f;
+    float *query = calloc(2 * HALF, sizeof *query), *items = calloc((size_t)N * 2 * HALF, sizeof *items);
+    assert_true(query && items);
+    for (int i = 0; i < HALF; i++) query[i] = down, query[HALF + i] = up;
+    for (int n = 0; n < N; n++)
+        for (int i = 0; i < HALF; i++)
+            if (n == BEST || i > 0) items[(size_t)(2 * n + (n != BEST)) * HALF + i] = n == BEST ? down : up;
+    search s = {.width = 2 * HALF, .k = 1, .n_queries = 1, .n_items = N, .queries = query, .items = items};
+    for (int sign = 1; sign >= -1; sign -= 2) {
+        s.be = processor(RT_PRECISION_BF16, 2), s.sets_workspace = true;
+        rt_hit *hits = found(&s);
+        check(&s, hits, "worst products");
+        assert_true(sign < 0 || hits[0].item == BEST);
+        free(hits);
+        s.be->close(s.be);
+        for (int i = 0; i < 2 * HALF; i++) query[i] = -query[i];
+    }
+    free(query);
+    free(items);
+}
+
 /* Lengths that are far apart, products that are next to nothing, and such that cancel. */
 static void test_magnitudes(void **state) {
     (void)state;
@@ -464,8 +496,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pair_score), cmocka_unit_test(test_worked_example), cmocka_unit_test(test_unit_rows),
         cmocka_unit_test(test_all_pairs),  cmocka_unit_test(test_sizes),          cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_near_ties),  cmocka_unit_test(test_magnitudes),     cmocka_unit_test(test_filters),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_near_ties),  cmocka_unit_test(test_magnitudes),     cmocka_unit_test(test_worst_products),
+        cmocka_unit_test(test_filters),    cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("topk", tests, NULL, NULL);
 }
