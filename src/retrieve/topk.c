@@ -16,7 +16,8 @@ enum {
     PART_BYTES = 256 << 10,     /* of the items that are scored together: half of a core's cache */
     SPARE = 32,                 /* candidates beside twice k */
     SPARSE = 2,                 /* items are put together where fewer than one in so many may be found */
-    UNIT = 8                    /* widths that the backend multiplies are multiples of this */
+    HEAD = 128,
+    UNIT = 8 /* widths that the backend multiplies are multiples of this */
 };
 #define PRODUCT_MAX 1e37 /* no sum of products overflows fp32 below this */
 
@@ -182,11 +183,13 @@ static rt_status take_backend_memory(rt_topk *t, bool sets_workspace) {
     if (!be->host_memory) RT_TRY(get(be, rows, "a block of items", &t->rows, &t->rows_bytes));
     if (packed) RT_TRY(get(be, packed, "a block of items, packed", &t->packed, &t->packed_bytes));
     if (!sets_workspace) return RT_OK;
+    /* A model's sizes are asked for, so they are those of one: heads of a width that every backend takes. */
+    const int32_t heads = (t->padded + HEAD - 1) / HEAD;
     const rt_dims dims = {.max_tokens = (int32_t)t->group,
                           .max_seqs = (int32_t)t->group,
                           .max_len = 1,
-                          .hidden = t->padded,
-                          .heads = 1,
+                          .hidden = heads * HEAD,
+                          .heads = heads,
                           .ffn = (int32_t)t->block,
                           .vocab = 1,
                           .max_positions = 1,

@@ -104,6 +104,21 @@ found() {
     has "$stderr" "of 32 numbers and users.tsv of 8"
 }
 
+# The plugin over the emulator of tests/cli/cuda.bats; with FAKE_CUDA_STRICT it ends with 86 where a rule was broken.
+@test "a GPU finds the same, in each of its precisions" {
+    mkdir bin && cp "$PROGRAM" "$BUILD/test/fake/rectrain-cuda.so" bin/
+    expect 0 search --index items.jsonl --queries users.jsonl --output hits.tsv
+    expect 0 search --index shop.jsonl --queries user.jsonl --output one.tsv
+    for precision in fp32 tf32 bf16; do
+        FAKE_CUDA_STRICT=1 bin/rectrain search --quiet --index items.jsonl --queries users.jsonl --output gpu.tsv \
+            --set run.device=cuda --set run.precision=$precision
+        cmp hits.tsv gpu.tsv
+        FAKE_CUDA_STRICT=1 bin/rectrain search --quiet --index shop.jsonl --queries user.jsonl --output gpu.tsv \
+            --set run.device=cuda --set run.precision=$precision
+        cmp one.tsv gpu.tsv
+    done
+}
+
 @test "jsonl output; ids of any bytes stay one cell and one line" {
     printf '{"id": "a\\tb \\"c\\" \\u001b[31m", "vector": [1, 0]}\n' > items.jsonl
     expect 0 search --index items.jsonl --queries users.jsonl --top 1 --format jsonl
