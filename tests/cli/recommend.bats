@@ -76,6 +76,11 @@ column() { tail -n +2 "$2" | cut -f "$1"; }
     } >> wanted
     awk -F '\t' -v OFS='\t' 'NR > 1 { $7 = sprintf("%.5f", $7); sub(/0*$/, "", $7) } 1' lists.tsv > got
     diff wanted got
+    # the reason is the part that gave most; of equals the first
+    expect 0 recommend --items items.tsv --events log.tsv -q
+    has "$output" "$(printf '1.0749149\t3\tlike Low lamp')"
+    expect 0 recommend --items items.tsv --events log.tsv --weights popularity=3 -q
+    has "$output" "$(printf '1.0749149\t3\tpopular')"
 }
 
 @test "popularity alone, in slices, over a window; what was seen comes with --keep-seen" {
@@ -142,6 +147,15 @@ column() { tail -n +2 "$2" | cut -f "$1"; }
     "$PROGRAM" embed -q --checkpoint runs/tiny/best.h5 --data items.tsv --text title --id item_id --output items.h5
     expect 0 recommend --retriever runs/tiny/best.h5 --index items.h5 --items items.tsv --users users.tsv --events train.tsv --weights collaborative=0,popularity=0 -q -o index.tsv
     cmp <(cut -f 1-3 text.tsv) <(cut -f 1-3 index.tsv)
+    # of whom nothing is known gets what is popular, even where that has no weight
+    [ "$(awk -F '\t' '$1 == "nobody" && $5 == "" && $8 > 0 && $9 == "popular"' text.tsv | wc -l)" -eq 10 ]
+    # lengths of vectors are of no matter
+    "$PROGRAM" embed -q --checkpoint runs/tiny/best.h5 --data items.tsv --text title --id item_id --no-normalize --output long.h5
+    expect 0 recommend --retriever runs/tiny/best.h5 --index long.h5 --items items.tsv --users users.tsv --events train.tsv --weights collaborative=0,popularity=0 -q -o index.tsv
+    cmp <(cut -f 1-3 text.tsv) <(cut -f 1-3 index.tsv)
+    # nothing that was seen is found by text, unless it may be
+    expect 0 recommend --retriever runs/tiny/best.h5 --items items.tsv --events train.tsv --weights collaborative=0,popularity=0 --top 1000 --candidates 1152 -q -o seen.tsv
+    awk -F '\t' 'NR == FNR { if ($16 == 1) seen[$2, $3] = 1; next } FNR > 1 { n++; if (($1, $3) in seen) bad = 1 } END { exit bad || n < 10000 }' train.tsv seen.tsv
     for merge in rank rrf; do
         expect 0 recommend --retriever runs/tiny/best.h5 --ranker runs/other/best.h5 --items items.tsv --users users.tsv --events train.tsv --merge $merge --diversity 0.5 -q
         [ "$(wc -l <<< "$output")" -eq 31 ]
@@ -283,6 +297,10 @@ column() { tail -n +2 "$2" | cut -f "$1"; }
     [ "$output" = "$again" ]
     expect 0 recommend --items items.tsv --events log.tsv --evaluate later.tsv --top 2 --json -q --seed 2
     [ "$output" != "$again" ]
+    # b has no place beside a: the list of u5 is a c
+    echo 'at most 1 per kind' > rules.txt
+    expect 0 recommend --items items.tsv --events log.tsv --evaluate later.tsv --top 2 --rules rules.txt --json -q
+    is popularity recall 0.75
     expect 65 recommend --items items.tsv --events log.tsv --evaluate log.tsv
     has "$stderr" "nothing to measure"
 }
