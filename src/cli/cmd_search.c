@@ -32,48 +32,66 @@ typedef struct {
     rt_text out;
 } rt_search;
 
-static rt_status flush(rt_search *s) {
-    RT_TRY(rt_text_status(&s->out));
-    if (s->out.size)
-        RT_TRY(s->to_stdout ? rt_cli_write(s->out.data, s->out.size)
-                            : rt_atomic_write(&s->file, s->out.data, s->out.size));
-    rt_text_clear(&s->out);
+/* Takes the text away. */
+static rt_status write_text(rt_search *s, rt_text *text) {
+    RT_TRY(rt_text_status(text));
+    if (text->size)
+        RT_TRY(s->to_stdout ? rt_cli_write(text->data, text->size) : rt_atomic_write(&s->file, text->data, text->size));
+    rt_text_clear(text);
     return RT_OK;
 }
 
 /* A TSV cell cannot hold a tab or a line break: they become blanks. */
-static void put_id(rt_search *s, const char *id, size_t size) {
-    if (s->jsonl) {
-        rt_text_json_string(&s->out, id, size);
+static void put_id(bool jsonl, const char *id, size_t size, rt_text *out) {
+    if (jsonl) {
+        rt_text_json_string(out, id, size);
         return;
     }
-    const size_t start = s->out.size;
-    rt_text_append(&s->out, id, size);
-    for (size_t i = start; i < s->out.size; i++)
-        if (s->out.data[i] == '\t' || s->out.data[i] == '\n' || s->out.data[i] == '\r') s->out.data[i] = ' ';
+    const size_t start = out->size;
+    rt_text_append(out, id, size);
+    for (size_t i = start; i < out->size; i++)
+        if (out->data[i] == '\t' || out->data[i] == '\n' || out->data[i] == '\r') out->data[i] = ' ';
 }
 
-static void put_hit(rt_search *s, uint32_t query, uint32_t rank, const rt_hit *hit) {
+static void put_hit(const rt_search *s, uint32_t query, uint32_t rank, const rt_hit *hit, rt_text *out) {
     size_t size;
     const char *id = rt_queries_id(&s->queries, query, &size);
-    if (s->jsonl) rt_text_puts(&s->out, "{\"query\": ");
-    put_id(s, id, size);
-    rt_text_printf(&s->out, s->jsonl ? ", \"rank\": %u, \"item\": " : "\t%u\t", rank);
+    if (s->jsonl) rt_text_puts(out, "{\"query\": ");
+    put_id(s->jsonl, id, size, out);
+    rt_text_printf(out, s->jsonl ? ", \"rank\": %u, \"item\": " : "\t%u\t", rank);
     id = rt_vectors_id(s->index, hit->item, &size);
-    put_id(s, id, size);
-    rt_text_puts(&s->out, s->jsonl ? ", \"score\": " : "\t");
-    rt_text_float(&s->out, hit->score);
-    rt_text_puts(&s->out, s->jsonl ? "}\n" : "\n");
+    put_id(s->jsonl, id, size, out);
+    rt_text_puts(out, s->jsonl ? ", \"score\": " : "\t");
+    rt_text_float(out, hit->score);
+    rt_text_puts(out, s->jsonl ? "}\n" : "\n");
 }
 
-static rt_status write_window(rt_search *s, uint32_t first, uint32_t n) {
-    for (uint32_t q = 0; q < n; q++) {
+/* Queries first + from .. first + to - 1 of the window that begins with `first`. */
+static void put_queries(const rt_search *s, uint32_t first, uint32_t from, uint32_t to, rt_text *out) {
+    for (uint32_t q = from; q < to; q++) {
         const rt_hit *hits = s->hits + (size_t)q * s->k;
-        for (uint32_t i = 0; i < s->k && hits[i].item != RT_NO_HIT; i++) put_hit(s, first + q, i + 1, &hits[i]);
-        s->without += hits[0].item == RT_NO_HIT;
-        if (s->out.size > 1 << 16) RT_TRY(flush(s));
+        for (uint32_t i = 0; i < s->k && hits[i].item != RT_NO_HIT; i++) put_hit(s, first + q, i + 1, &hits[i], out);
     }
-    return flush(s);
+}
+
+/* Scores take longer to print than to compute, so all threads print. */
+static rt_status write_window(rt_search *s, uint32_t first, uint32_t n) {
+    enum { PARTS = 16, LINES = 4096 };
+    rt_status rc = RT_OK;
+    rt_text texts[PARTS] = {0};
+    const uint32_t part = LINES / s->k + 1;
+    for (uint32_t q = 0; q < n; q += PARTS * part) {
+#pragma omp parallel for schedule(dynamic, 1)
+        for (uint32_t p = 0; p < PARTS; p++) {
+            const uint32_t from = q + p * part, to = from + part;
+            put_queries(s, first, from < n ? from : n, to < n ? to : n, &texts[p]);
+        }
+        for (uint32_t p = 0; p < PARTS; p++) RT_GO(write_text(s, &texts[p]));
+    }
+    for (uint32_t q = 0; q < n; q++) s->without += s->hits[(size_t)q * s->k].item == RT_NO_HIT;
+done:
+    for (int p = 0; p < PARTS; p++) rt_text_free(&texts[p]);
+    return rc;
 }
 
 /* By all threads; an error is looked for again by this one, for its words stay with the thread that met it. */
@@ -141,7 +159,7 @@ done:
 
 static rt_status search(rt_search *s) {
     if (!s->jsonl) rt_text_puts(&s->out, "query\trank\titem\tscore\n");
-    RT_TRY(flush(s));
+    RT_TRY(write_text(s, &s->out));
     for (uint32_t q = 0; q < s->queries.n; q += s->window) {
         const uint32_t n = s->queries.n - q < s->window ? s->queries.n - q : s->window;
         RT_TRY(search_window(s, q, n));
