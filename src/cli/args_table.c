@@ -168,6 +168,7 @@ static const rt_flag_row flags[] = {
     {"--prefix", 0, RT_FLAG_TEXT, AT(prefix), "TEXT", " search ", "", "put before every text, as a model wants it: \"query: \"", 0, 0},
     {"--dimensions", 0, RT_FLAG_WHOLE, AT(dimensions), "N", " search ", "", "of the texts' vectors the first N numbers, as embed made the items'", 1, 32768},
     {"--pooling", 0, RT_FLAG_TEXT, AT(pooling), "cls|mean", " search ", "", "as for embed", 0, 0},
+    {"--no-normalize", 0, RT_FLAG_SWITCH, AT(no_normalize), NULL, " search ", "", "of the texts' vectors: leave them as long as they come (with --similarity dot)", 0, 0},
     {"--top", 0, RT_FLAG_WHOLE, AT(top), "N", " search ", "", "items for each query; 20 where not said", 1, 1000000},
     {"--similarity", 0, RT_FLAG_TEXT, AT(similarity), "cosine|dot", " search ", "", "cosine where not said: vectors are made of length 1 unless their file says that they are", 0, 0},
     {"--seen", 0, RT_FLAG_TEXT, AT(seen), "FILE", " search ", "", "a table of users and items: a query does not get the items of its id", 0, 0},
