@@ -149,6 +149,7 @@ rt_status rt_queries_open(rt_setup *setup, rt_config **cfg, rt_live *live, rt_qu
                        : cli->id             ? "--id"
                        : cli->prefix         ? "--prefix"
                        : cli->pooling        ? "--pooling"
+                       : cli->no_normalize   ? "--no-normalize"
                        : cli->dimensions > 0 ? "--dimensions"
                                              : NULL;
     if (idle)

@@ -43,12 +43,13 @@ typedef struct {
     const rt_topk_filter *filter; /* borrowed until rt_topk_finish; may be NULL */
 } rt_topk_options;
 
-/* RT_EDATA: a query is not finite. Takes n_queries x k x 8 bytes, and at most 100 MB for anything up to k = 1,000. */
+/* RT_EDATA: a query is not finite. Takes n_queries x k x 8 bytes and about 100 MB. */
 rt_status rt_topk_new(const rt_topk_options *options, rt_topk **out);
 /* Rows that one rt_topk_add takes without a small rest; multiples of it are as good, and the more the better. */
 uint32_t rt_topk_rows(const rt_topk *t);
 /* Items come in rising order, in blocks of any size: rows first .. first + n - 1 of the index, [n, width] host f32.
- * RT_EDATA: a row that is not finite, or so long that its product with a query has no place in fp32. */
+ * RT_EDATA: a row that is not finite, or so long that its product with a query has no place in fp32. After an
+ * error there is nothing left to do but rt_topk_free. */
 rt_status rt_topk_add(rt_topk *t, const float *items, uint32_t first, uint32_t n);
 /* hits [n_queries, k], best first. Nothing can be added afterwards. */
 rt_status rt_topk_finish(rt_topk *t, rt_hit *hits);
