@@ -360,6 +360,11 @@ static rt_status remote_error(rank_world *w, int rank) {
     fake_nccl_settings()->remote_error = rank == 1 ? 2 : 0;
     return planes(w, rank);
 }
+/* The network is gone, and no rank is to blame: none of them stands still. */
+static rt_status sums_never_come(rank_world *w, int rank) {
+    fake_nccl_settings()->stall = 2;
+    return planes(w, rank);
+}
 /* Both ranks on one GPU. */
 static rt_status one_gpu(rank_world *w, int rank) {
     rt_backend *be = NULL;
@@ -403,8 +408,61 @@ static void failures_in_words(void **state) {
     (void)state;
     expect_words(never_settles, 2, "NCCL: starting NCCL took more than 2 s (distributed.timeout)");
     expect_words(remote_error, PATIENCE, "NCCL: ncclAllReduce: remote process exited or there was a network error");
+    expect_words(sums_never_come, 2, "NCCL: sums of gradients took more than 2 s (distributed.timeout)");
     expect_words(one_gpu, PATIENCE, "NCCL: starting NCCL: invalid usage: Duplicate GPU detected");
     expect_words(other_counts, PATIENCE, "NCCL: a reduction: invalid usage: operation 1: ");
+}
+
+/* --- what a share takes ------------------------------------------------------------------------------------------- */
+
+/* Bytes of the device that are taken, as the fake counts them. */
+static int64_t taken(void) {
+    char list[4096];
+    int64_t bytes = 0;
+    fake_leaks(list, sizeof list);
+    for (const char *p = list; (p = strstr(p, "device memory of ")) != NULL;) {
+        p += strlen("device memory of ");
+        bytes += strtoll(p, NULL, 10);
+    }
+    return bytes;
+}
+
+/* Of both moments a rank has its own share's, and no more. */
+static void moments_of_a_share(void **state) {
+    (void)state;
+    rig r;
+    rt_comm ranks = {.size = 3};
+    int64_t whole = 0;
+    task.rig = usual();
+    task.rig.hidden = 96; /* three blocks of the norm */
+    gpu = -1;
+    rig_open(&r, &task.rig);
+    ok(rt_comm_shard(&ranks, r.table.n_trainables));
+    for (int rank = -1; rank < ranks.size; rank++) {
+        rt_backend *be = NULL;
+        rt_model model = {0};
+        fake_reset();
+        gpu = 0;
+        ok(either_backend_open(&(rt_backend_options){.precision = RT_PRECISION_FP32}, &be));
+        const int64_t before = taken(), *own = ranks.shards + rank;
+        if (rank < 0)
+            ok(rt_model_new(be, &r.bert, &r.table, true, &model));
+        else
+            ok(rt_model_new_share(be, &r.bert, &r.table, own[0], own[1] - own[0], &model));
+        const int64_t bytes = taken() - before;
+        if (rank < 0) whole = bytes;
+        /* Blocks of memory begin at 256 bytes: two moments, so twice that at most. */
+        const int64_t want = rank < 0 ? whole : whole - 8 * (r.table.n_trainables - (own[1] - own[0]));
+        if (llabs(bytes - want) > 512)
+            fail_msg("rank %d: %lld bytes, want %lld", rank, (long long)bytes, (long long)want);
+        if (rank >= 0) assert_true(own[1] - own[0] < r.table.n_trainables / 2);
+        rt_model_free(&model);
+        be->close(be);
+    }
+    free(ranks.shards);
+    gpu = -1;
+    rig_close(&r);
+    ok(fake_check("the end"));
 }
 
 /* --- the fake's own rules ----------------------------------------------------------------------------------------- */
@@ -485,6 +543,7 @@ int main(void) {
         cmocka_unit_test_setup(a_rank_stands_still, fresh),
         cmocka_unit_test_setup(every_call_that_fails, fresh),
         cmocka_unit_test_setup(failures_in_words, fresh),
+        cmocka_unit_test_setup(moments_of_a_share, fresh),
         cmocka_unit_test_setup(the_fake_is_strict, fresh),
     };
     return cmocka_run_group_tests_name("nccl", tests, open_traces, drop_folder);

@@ -254,7 +254,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
     if ((status = check_stream(r, __func__, stream)) != cudaSuccess) return status;
     run_any(r);
     if (r.sticky != cudaSuccess) return give(r.sticky);
-    return stream->queue.empty() ? cudaSuccess : cudaErrorNotReady;
+    return give(stream->queue.empty() ? cudaSuccess : cudaErrorNotReady);
 }
 
 static cudaError_t find_event(runtime &r, const char *function, cudaEvent_t handle, event *e) {
@@ -317,5 +317,5 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
     if (!e->recorded) return refuse("cudaEventQuery: an event that was never recorded");
     run_any(r);
     if (r.sticky != cudaSuccess) return give(r.sticky);
-    return e->done < e->recorded ? cudaErrorNotReady : cudaSuccess;
+    return give(e->done < e->recorded ? cudaErrorNotReady : cudaSuccess); /* kept as an error, as the real one does */
 }

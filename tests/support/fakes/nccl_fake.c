@@ -101,6 +101,7 @@ fake_nccl *fake_nccl_settings(void) {
     if (!settings_known) {
         settings.fail_call = number("FAKE_NCCL_FAIL"), settings.init_never = number("FAKE_NCCL_INIT_NEVER");
         settings.remote_error = number("FAKE_NCCL_REMOTE_ERROR"), settings.delay = (int)number("FAKE_NCCL_DELAY");
+        settings.stall = number("FAKE_NCCL_STALL");
     }
     settings_known = true;
     return &settings;
@@ -185,6 +186,7 @@ static bool ready(void *context) {
     work *w = context;
     ncclComm_t c = w->comm;
     if (c->aborted) return true;
+    if (settings.stall && w->number > (uint64_t)settings.stall) return false;
     if (c->failed || atomic_load(&c->shared->failed) || atomic_load(&c->done) + 1 != w->number) return false;
     if (!w->given && w->late-- > 0) return false;
     for (int q = 0; q < c->size && !w->given; q++) /* its slot is read by nobody any more */
