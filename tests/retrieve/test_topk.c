@@ -488,6 +488,11 @@ static void test_refusals(void **state) {
         assert_true((hits[i].item >= 10 && hits[i].item < 30) || hits[i].item >= UINT32_MAX - 20);
     rt_topk_free(t);
     rt_topk_free(NULL);
+    assert_int_equal(rt_topk_new(&(rt_topk_options){.width = 5, .k = 4, .n_queries = 4, .queries = queries}, &t),
+                     RT_OK);
+    assert_int_equal(rt_topk_finish(t, hits), RT_OK);
+    assert_int_equal(rt_topk_add(t, items, 0, 1), RT_ESHAPE);
+    rt_topk_free(t);
     free(items);
     free(queries);
 }
