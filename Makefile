@@ -91,6 +91,7 @@ KERNEL_SOURCES := $(sort $(wildcard kernels/cpu/*.c))
 OP_SOURCES := $(sort $(wildcard kernels/cpu/ops/*.c))
 OBJ_kernels := $(call objects,$(KERNEL_SOURCES))
 $(OBJ_kernels): MODULE_FLAGS = $(KERNEL_FLAGS)
+$(OBJ_retrieve): MODULE_FLAGS = $(RT_KERNEL_WARNINGS)
 
 define op_rules
 OBJ_kernels += $(patsubst kernels/cpu/ops/%.c,$(BUILD)/obj/ops/%.$(1).$(2).o,$(OP_SOURCES))
@@ -252,7 +253,7 @@ fuzz: ## every fuzzer of tests/fuzz under clang's sanitizers for SECONDS=30 each
 SECONDS ?= 30
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 # Readers of files and what they need: no kernels, which take longer to compile than all of these.
-FUZZED := $(call archive,config data checkpoint model text base)
+FUZZED := $(call archive,config retrieve checkpoint model data text base)
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZED) $(STAMP)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
