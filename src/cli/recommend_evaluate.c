@@ -181,25 +181,39 @@ static void end_line(rt_text *out) {
     rt_text_puts(out, "\n");
 }
 
-static void put_group(const evaluation *e, int group, rt_text *out) {
-    int n = group >= RT_G_KNOWN ? 3 : RT_MEASURES;
-    const uint32_t users = e->systems[0].result.users[group];
-    if (!users) return;
-    rt_text_printf(out, "\n%s%s (%u users)\n%-*s", group == RT_G_ALL ? "all users" : rt_group_names[group],
-                   group >= RT_G_KNOWN ? " alone" : "", users, NAME, "");
-    for (int v = 0; v < n; v++) {
+static void put_head(const evaluation *e, int from, int to, rt_text *out) {
+    rt_text_printf(out, "\n%-*s", NAME, "");
+    for (int v = from; v < to; v++) {
         char head[32];
-        snprintf(head, sizeof head, v < 3 ? "%s@%u" : "%s", rt_measure_names[v], e->rec->top);
+        snprintf(head, sizeof head, v < RT_M_NOVELTY ? "%s@%u" : "%s", rt_measure_names[v], e->rec->top);
         rt_text_printf(out, "  %-22s", head);
     }
-    if (group == RT_G_ALL) rt_text_puts(out, "  coverage");
+}
+
+/* Hits of a group; novelty and the like are of all users alone here, and of every group in JSON. */
+static void put_group(const evaluation *e, int group, rt_text *out) {
+    const uint32_t users = e->systems[0].result.users[group];
+    if (!users) return;
+    rt_text_printf(out, "\n%s%s (%u users)", group == RT_G_ALL ? "all users" : rt_group_names[group],
+                   group >= RT_G_KNOWN ? " alone" : "", users);
+    put_head(e, 0, RT_M_NOVELTY, out);
     end_line(out);
+    for (int s = 0; s < e->n_systems; s++) {
+        rt_text_printf(out, "%-*s", NAME, e->systems[s].name);
+        for (int v = 0; v < RT_M_NOVELTY; v++) put_value(out, &e->systems[s].result.values[group][v], 4);
+        end_line(out);
+    }
+}
+
+static void put_breadth(const evaluation *e, rt_text *out) {
+    put_head(e, RT_M_NOVELTY, RT_MEASURES, out);
+    rt_text_puts(out, "  coverage\n");
     for (int s = 0; s < e->n_systems; s++) {
         const rt_measured *m = &e->systems[s].result;
         rt_text_printf(out, "%-*s", NAME, e->systems[s].name);
-        for (int v = 0; v < n; v++) put_value(out, &m->values[group][v], v == RT_M_NOVELTY ? 2 : 4);
-        if (group == RT_G_ALL) rt_text_printf(out, "  %.4f", m->coverage);
-        end_line(out);
+        put_value(out, &m->values[RT_G_ALL][RT_M_NOVELTY], 2);
+        put_value(out, &m->values[RT_G_ALL][RT_M_DIVERSITY], 4);
+        rt_text_printf(out, "  %.4f\n", m->coverage);
     }
 }
 
@@ -212,7 +226,10 @@ static void put_text(const evaluation *e, rt_text *out) {
     if (e->already_seen)
         rt_text_printf(out, "left out: %llu items that their users had seen; %llu users have no other\n",
                        (unsigned long long)e->already_seen, (unsigned long long)e->nothing_left);
-    for (int g = 0; g < RT_GROUPS; g++) put_group(e, g, out);
+    for (int g = 0; g < RT_GROUPS; g++) {
+        put_group(e, g, out);
+        if (g == RT_G_ALL) put_breadth(e, out);
+    }
     rt_text_printf(out, "\nin brackets: 95 %% of %d resamples of the users\n", RESAMPLES);
 }
 

@@ -274,6 +274,9 @@ column() { tail -n +2 "$2" | cut -f "$1"; }
     has "$output" "later.tsv: 4 users, 6 held-out items, 1 of them new; lists of 2 out of 5 items"
     has "$output" "left out: 2 items that their users had seen; 1 users have no other"
     # item-knn: u1 c d, u3 a, u4 b c, u5 nothing; popularity: u1 c d, u3 a d, u4 b c, u5 a b
+    has "$output" "$(printf 'all users (4 users)\n                          recall@2                ndcg@2                  mrr@2\npopularity                0.8750 [')"
+    [[ $output =~ $'\n'item-knn\ +0.3750\ \[0\.[0-9]{4}\ [01]\.[0-9]{4}\]\ +0.3110\ \[ ]]
+    [[ $output =~ popularity\ +0.68\ \[0\.[0-9]{2}\ [01]\.[0-9]{2}\]\ +0.4849\ \[0\.[0-9]{4}\ [01]\.[0-9]{4}\]\ +0.8000 ]]
     has "$output" "cold users (1 users)"
     has "$output" "new items alone (1 users)"
     expect 0 recommend --items items.tsv --events log.tsv --evaluate later.tsv --top 2 --json -q
