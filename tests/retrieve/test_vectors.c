@@ -346,6 +346,22 @@ static void test_cut_at_every_length(void **state) {
     }
 }
 
+/* What stands behind the rows is nobody's. */
+static void test_more_than_promised(void **state) {
+    (void)state;
+    static const char *const says[] = {[1] = "1 bytes stand behind its 6 vectors",
+                                       [2] = "which its first bytes promise",
+                                       [3] = "1 bytes stand behind its 6 vectors"};
+    for (int e = 1; e < 4; e++) {
+        rt_vectors *v;
+        write_all(with_end("more", ends[e]), 6, 3, 8);
+        int fd = open(with_end("more", ends[e]), O_WRONLY | O_APPEND);
+        assert_int_equal(write(fd, "x", 1), 1);
+        close(fd);
+        refused(rt_vectors_open(with_end("more", ends[e]), &v), RT_EDATA, says[e]);
+    }
+}
+
 /* Any one byte of the beginning altered: refused, or taken with sizes that the file has. */
 static void test_altered_bytes(void **state) {
     (void)state;
@@ -541,19 +557,13 @@ static void test_lines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_unit_is_told),
-        cmocka_unit_test(test_format_is_told),
-        cmocka_unit_test(test_beginnings),
-        cmocka_unit_test(test_hdf5_library),
-        cmocka_unit_test(test_hdf5_of_others),
-        cmocka_unit_test(test_faiss_map),
-        cmocka_unit_test(test_ids_beside),
-        cmocka_unit_test(test_cut_at_every_length),
-        cmocka_unit_test(test_altered_bytes),
-        cmocka_unit_test(test_huge_counts),
-        cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_unit_is_told),
+        cmocka_unit_test(test_format_is_told),      cmocka_unit_test(test_beginnings),
+        cmocka_unit_test(test_hdf5_library),        cmocka_unit_test(test_hdf5_of_others),
+        cmocka_unit_test(test_faiss_map),           cmocka_unit_test(test_ids_beside),
+        cmocka_unit_test(test_cut_at_every_length), cmocka_unit_test(test_altered_bytes),
+        cmocka_unit_test(test_more_than_promised),  cmocka_unit_test(test_huge_counts),
+        cmocka_unit_test(test_not_finite),          cmocka_unit_test(test_lines),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -87,7 +87,7 @@ static void test_starts_anew(void **state) {
         } else if (what < 8) { /* what a killed run left behind its last state: cut off */
             rt_text more = {0};
             rt_text_append(&more, b, size);
-            rt_text_puts(&more, "garbage");
+            for (int i = 0; i < 1000; i++) rt_text_puts(&more, "more than all the rows to come\n");
             write_bytes(name, more.data, more.size);
             rt_text_free(&more);
             kept = 20;
