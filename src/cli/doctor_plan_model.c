@@ -7,8 +7,9 @@
  * its 1 / k of them across. Across nodes NCCL takes a double binary tree for all-reduce (log2 of the nodes in hops) but
  * a ring for the reduce and broadcast that shards are made of, and each piece of a shard adds a hop to the pipeline.
  * Overlap: a range's sum begins when backward has passed it and the sum before it has ended, in the last micro-batch
- *   alone (step.c). The embeddings are done last: their sum is never hidden. A CPU's sums take the very cores that
- *   compute, so none is hidden.
+ *   alone (step.c). The embeddings are done last: their sum is never hidden. A layer is taken as one, though its
+ *   feed-forward leaves before its attention. A CPU's sums take the very cores that compute, so none is hidden, and all
+ *   of the word table is taken to travel.
  * Optimizer: Adam reads and writes 28 bytes an element, its norm reads 4; of shards each rank does 1 / n, but copies
  * the parameters to where they travel and back, 8 bytes an element. Then new parameters go to all: bytes as half a sum.
  * Launches: about 36 kernels a layer and micro-batch, forward and backward, 2.5 us each on the host; the device waits
