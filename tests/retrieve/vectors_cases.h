@@ -38,13 +38,15 @@ static inline int remove_folder(void **state) {
     return system(command);
 }
 
-/* A path in the folder; of the last eight calls' buffers. */
+/* A path in the folder, valid as long as the program. */
 static inline const char *at(const char *name) {
-    static char paths[8][192];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
+    static char paths[64][192];
+    char path[192];
+    int i = 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    while (i < 64 && paths[i][0] && strcmp(paths[i], path) != 0) i++;
+    assert_true(i < 64);
+    return strcpy(paths[i], path);
 }
 
 static inline const char *with_end(const char *name, const char *end) {
