@@ -168,6 +168,7 @@ scale = {scale}
 mask_clicked = no
 [optimizer]
 learning_rate = {rate}
+clip_norm = 1
 [schedule]
 type = linear
 warmup = {warmup}
