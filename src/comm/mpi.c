@@ -275,6 +275,7 @@ static rt_status wait_all(rt_comm *c) {
 }
 
 static rt_status all_gather(rt_comm *c, void *data, const int64_t *starts, size_t size) {
+    if (((plane *)c->data)->looking) RT_TRY(wait_all(c));
     for (int r = 0; r < c->size; r++) {
         const int64_t end = starts[r + 1] * (int64_t)size;
         for (int64_t at = starts[r] * (int64_t)size; at < end; at += PIECE)
