@@ -65,7 +65,8 @@ static rt_status source_base(rt_setup *s, const char *base, rt_tokenizer_options
 
 /* An encoder that gives the first token's vectors would lose by a mean that nobody asked for. */
 static rt_status pool_for_vectors(rt_setup *s, const char *base) {
-    const bool first = s->source && s->bert.pooling == RT_POOL_FIRST;
+    const char *told = s->source ? rt_source_sentence_pooling(s->source) : NULL;
+    const bool first = s->source && (s->bert.pooling == RT_POOL_FIRST || (told && strcmp(told, "cls") == 0));
     if (first && !rt_config_is_set(s->cfg, "model.pooling"))
         return rt_fail(RT_ECONFIG,
                        "%s pools by the first token; set model.pooling = cls to go on so (or mean to change it)", base);

@@ -108,9 +108,7 @@ static const struct {
     {"report_to", "track.tensorboard", NULL, REPORT},
     {"ddp_timeout", "distributed.timeout", NULL, SAME},
     {"gradient_checkpointing",
-     "; train.recompute is its name here, and is not built into this version: memory is bounded "
-     "by train.micro_batch_tokens",
-     NULL, NO_VALUE},
+     "; train.recompute is its name here; memory is bounded by train.micro_batch_tokens as well", NULL, NO_VALUE},
     {"gradient_accumulation_steps",
      "; it is not needed: train.batch_size is the whole step's, cut into micro-batches by memory", NULL, NO_VALUE},
     {"auto_find_batch_size",
