@@ -253,7 +253,7 @@ fuzz: ## every fuzzer of tests/fuzz under clang's sanitizers for SECONDS=30 each
 SECONDS ?= 30
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 # Readers of files and what they need: no kernels, which take longer to compile than all of these.
-FUZZED := $(call archive,config retrieve checkpoint model data text base)
+FUZZED := $(call archive,config recommend retrieve checkpoint model data text base)
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(FUZZED) $(STAMP)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
