@@ -246,8 +246,8 @@ struct rt_backend {
     rt_status (*download)(rt_backend *, void *to_host, const void *from, size_t bytes);
     rt_status (*zero)(rt_backend *, void *pointer, size_t bytes);
     rt_status (*convert)(rt_backend *, void *to, rt_dtype to_dtype, const void *from, rt_dtype from_dtype, size_t n);
-    /* The same in the order of another stream of the device, for transfers beside the ops. NULL where host_memory is
-     * set. */
+    /* The same in the order of another stream of the device, for transfers beside the ops; where memory is the host's
+     * there is one order, and this is convert. */
     rt_status (*convert_on)(rt_backend *, void *stream, void *to, rt_dtype to_dtype, const void *from,
                             rt_dtype from_dtype, size_t n);
     rt_status (*synchronize)(rt_backend *);

@@ -36,6 +36,13 @@ static rt_status cpu_convert(rt_backend *backend, void *to, rt_dtype to_dtype, c
     return RT_OK;
 }
 
+/* There is one order here: everything is done on return. */
+static rt_status cpu_convert_on(rt_backend *backend, void *stream, void *to, rt_dtype to_dtype, const void *from,
+                                rt_dtype from_dtype, size_t n) {
+    (void)stream;
+    return cpu_convert(backend, to, to_dtype, from, from_dtype, n);
+}
+
 static rt_status cpu_synchronize(rt_backend *backend) {
     (void)backend;
     return RT_OK;
@@ -144,6 +151,7 @@ static void fill_table(rt_cpu_context *cpu) {
     api->download = cpu_copy;
     api->zero = cpu_zero;
     api->convert = cpu_convert;
+    api->convert_on = cpu_convert_on;
     api->synchronize = cpu_synchronize;
     api->alloc_host = cpu_alloc_host;
     api->release_host = cpu_release;
