@@ -1,60 +1,13 @@
 #include "run_retrieval.h"
+#include "../recommend/ids.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* Hashes to numbers in order of appearance. */
-typedef struct {
-    uint64_t *hashes; /* 0: free */
-    uint32_t *numbers;
-    size_t slots;
-    uint32_t n;
-} numbering;
-
-static rt_status numbering_grow(numbering *m) {
-    numbering grown = {.slots = m->slots ? m->slots * 2 : 1024, .n = m->n};
-    grown.hashes = calloc(grown.slots, sizeof *grown.hashes);
-    grown.numbers = malloc(grown.slots * sizeof *grown.numbers);
-    if (!grown.hashes || !grown.numbers) {
-        free(grown.hashes);
-        free(grown.numbers);
-        return rt_fail(RT_ENOMEM, "out of memory for a catalogue of %u items", m->n);
-    }
-    for (size_t i = 0; i < m->slots; i++) {
-        if (!m->hashes[i]) continue;
-        size_t slot = (size_t)m->hashes[i] & (grown.slots - 1);
-        while (grown.hashes[slot]) slot = (slot + 1) & (grown.slots - 1);
-        grown.hashes[slot] = m->hashes[i];
-        grown.numbers[slot] = m->numbers[i];
-    }
-    free(m->hashes);
-    free(m->numbers);
-    *m = grown;
-    return RT_OK;
-}
-
-static void numbering_free(numbering *m) {
-    free(m->hashes);
-    free(m->numbers);
-}
-
-/* The number of a hash; UINT32_MAX: none. */
-static uint32_t number_of(const numbering *m, uint64_t hash) {
-    if (!m->slots) return UINT32_MAX;
-    size_t slot = (size_t)hash & (m->slots - 1);
-    while (m->hashes[slot] && m->hashes[slot] != hash) slot = (slot + 1) & (m->slots - 1);
-    return m->hashes[slot] ? m->numbers[slot] : UINT32_MAX;
-}
-
-/* A hash that is not there yet: *added. */
-static rt_status number(numbering *m, uint64_t hash, uint32_t *out, bool *added) {
-    if ((size_t)m->n * 10 >= m->slots * 7) RT_TRY(numbering_grow(m));
-    *out = number_of(m, hash);
-    *added = *out == UINT32_MAX;
-    if (!*added) return RT_OK;
-    size_t slot = (size_t)hash & (m->slots - 1);
-    while (m->hashes[slot]) slot = (slot + 1) & (m->slots - 1);
-    m->hashes[slot] = hash;
-    m->numbers[slot] = *out = m->n++;
+/* A hash as an id among ids: a number in order of appearance; *added: it was not there. */
+static rt_status number(rt_ids *ids, uint64_t hash, uint32_t *out, bool *added) {
+    const uint32_t before = rt_ids_count(ids);
+    RT_TRY(rt_ids_add(ids, (const char *)&hash, sizeof hash, out));
+    *added = rt_ids_count(ids) > before;
     return RT_OK;
 }
 
@@ -90,7 +43,7 @@ static rt_status add_text(token_list *l, const rt_dataset *ds, uint32_t record) 
 }
 
 typedef struct {
-    numbering items, queries;
+    rt_ids *items, *queries;
     token_list item_texts, query_texts;
     uint64_t *edges; /* query << 32 | item */
     size_t n_edges, edges_capacity;
@@ -127,7 +80,7 @@ static rt_status take_items(builder *b, const rt_dataset *ds, uint32_t side) {
         uint32_t item;
         bool added;
         RT_TRY(item_hash(ds, i * sides + side, &w, &hash));
-        RT_TRY(number(&b->items, hash, &item, &added));
+        RT_TRY(number(b->items, hash, &item, &added));
         if (added) RT_TRY(add_text(&b->item_texts, ds, i * sides + side));
     }
     return RT_OK;
@@ -143,12 +96,12 @@ static rt_status take_queries(builder *b, const rt_dataset *ds, uint64_t *left_o
         RT_TRY(look(ds, i * sides, &w));
         const uint64_t text = w.texts[i * sides - w.first];
         RT_TRY(item_hash(ds, i * sides + 1, &w, &hash));
-        const uint32_t item = number_of(&b->items, hash);
-        if (item == UINT32_MAX) {
+        const uint32_t item = rt_ids_find(b->items, (const char *)&hash, sizeof hash);
+        if (item == RT_NO_ID) {
             ++*left_out;
             continue;
         }
-        RT_TRY(number(&b->queries, text, &query, &added));
+        RT_TRY(number(b->queries, text, &query, &added));
         if (added) RT_TRY(add_text(&b->query_texts, ds, i * sides));
         if (!room(&b->edges, sizeof *b->edges, b->n_edges + 1, &b->edges_capacity))
             return rt_fail(RT_ENOMEM, "out of memory for %zu pairs", b->n_edges);
@@ -166,7 +119,7 @@ static int rising(const void *a, const void *b) {
 static rt_status relate(builder *b, uint32_t **relevant, uint64_t **starts) {
     qsort(b->edges, b->n_edges, sizeof *b->edges, rising);
     *relevant = malloc(b->n_edges * sizeof **relevant + 1);
-    *starts = calloc((size_t)b->queries.n + 1, sizeof **starts);
+    *starts = calloc((size_t)rt_ids_count(b->queries) + 1, sizeof **starts);
     if (!*relevant || !*starts) return rt_fail(RT_ENOMEM, "out of memory for %zu pairs", b->n_edges);
     size_t n = 0;
     for (size_t e = 0; e < b->n_edges; e++) {
@@ -189,6 +142,8 @@ rt_status rt_run_catalogue_new(const rt_dataset *ds, const rt_dataset *train, co
     uint64_t *starts = NULL;
     rt_status rc = RT_OK;
     *out = (rt_run_catalogue){0};
+    RT_GO(rt_ids_new(&b.items));
+    RT_GO(rt_ids_new(&b.queries));
     if (items) {
         RT_GO(take_items(&b, items, 0));
     } else {
@@ -211,8 +166,8 @@ done:
         ((void *[]){b.query_texts.ids, b.query_texts.starts, b.item_texts.ids, b.item_texts.starts, relevant, starts}),
         sizeof out->memory);
     free(b.edges);
-    numbering_free(&b.items);
-    numbering_free(&b.queries);
+    rt_ids_free(b.items);
+    rt_ids_free(b.queries);
     if (rc != RT_OK) rt_run_catalogue_free(out);
     return rc;
 }
